@@ -1,0 +1,135 @@
+"""`bridge serve`: settings become a running bridge, and it ends in the right order."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from bridge import __version__
+from bridge.bus import Bus
+from bridge.catalog import load_catalog
+from bridge.cli.keys import authority
+from bridge.cli.logs import set_up
+from bridge.http.app import HttpOptions, create_app
+from bridge.http.server import Server, bind
+from bridge.jetstream import EmbeddedServer, Endpoint, JetStream, Options, StreamShape
+from bridge.settings import Settings, load_settings
+
+log = logging.getLogger("bridge")
+
+
+def run(**overrides: Any) -> None:
+    """Serve until a signal. Raises StartError."""
+    settings = load_settings(**overrides)
+    set_up(settings.log_level, settings.log_format)
+    resolved = ", ".join(f"{key}={value}" for key, value in settings.resolved().items())
+    log.info("bridge %s starts with %s", __version__, resolved)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(settings))
+
+
+def _loop_factory() -> Any:
+    if sys.platform == "win32":
+        return None
+    import uvloop  # noqa: PLC0415 - not to be had on Windows
+
+    return uvloop.new_event_loop
+
+
+async def _serve(settings: Settings) -> None:
+    catalog = load_catalog(settings.config_dir)
+    keys = authority(settings)
+    async with AsyncExitStack() as stack:
+        listener = stack.enter_context(contextlib.closing(bind(settings.host, settings.port)))
+        address = _address(settings.host, listener)
+        servers = await _nats(settings, stack, address)
+        jetstream = await stack.enter_async_context(JetStream(_options(settings, servers)))
+        bus = Bus(jetstream, catalog, strict_publishers=settings.publisher_policy == "strict")
+        server = Server(
+            create_app(bus, keys, _http_options(settings)),
+            on_drain=bus.drain,
+            drain_seconds=settings.drain_seconds,
+            shutdown_timeout=settings.shutdown_timeout_seconds,
+        )
+        log.info("listening on %s/api (API description: %s/docs)", address, address)
+        async with _stopping_on_failure(jetstream, server):
+            await server.serve(sockets=[listener])
+    log.info("stopped")
+
+
+async def _nats(settings: Settings, stack: AsyncExitStack, address: str) -> list[str]:
+    """Give the NATS servers to use, starting one if none is named."""
+    if settings.nats_servers:
+        return settings.nats_servers
+    binary = str(settings.nats_server_binary) if settings.nats_server_binary else None
+    embedded = EmbeddedServer(settings.data_dir, binary, holder=address)
+    server = await stack.enter_async_context(embedded)
+    where = settings.data_dir / "nats.url"
+    log.info('embedded NATS: look inside with nats --server "$(cat %s)" stream ls', where)
+    return [server.url]
+
+
+@asynccontextmanager
+async def _stopping_on_failure(jetstream: JetStream, server: Server) -> AsyncIterator[None]:
+    """Stop serving when the event store turns out to be one that can never serve."""
+    jetstream.failed.add_done_callback(lambda _: server.drain())
+    yield
+    if jetstream.failed.done():
+        raise jetstream.failed.result()
+
+
+def _options(settings: Settings, servers: list[str]) -> Options:
+    def secret(value: Any) -> str | None:
+        return value.get_secret_value() if value is not None else None
+
+    def path(value: Path | None) -> str | None:
+        return str(value) if value is not None else None
+
+    return Options(
+        Endpoint(
+            servers=servers,
+            name=settings.nats_name or f"bridge/{socket.gethostname()}",
+            inbox_prefix=settings.nats_inbox_prefix,
+            user=settings.nats_user,
+            password=secret(settings.nats_password),
+            token=secret(settings.nats_token),
+            credentials_file=path(settings.nats_credentials_file),
+            nkey_file=path(settings.nats_nkey_file),
+            tls_ca=path(settings.nats_tls_ca),
+            tls_cert=path(settings.nats_tls_cert),
+            tls_key=path(settings.nats_tls_key),
+            tls_hostname=settings.nats_tls_hostname,
+        ),
+        StreamShape(
+            name=settings.stream,
+            manage=settings.stream_manage,
+            max_messages=settings.stream_max_messages,
+            max_age=settings.stream_max_age_seconds,
+            max_bytes=settings.stream_max_bytes,
+            replicas=settings.stream_replicas,
+            duplicate_window=settings.duplicate_window_seconds,
+            max_consumers=settings.max_consumers,
+        ),
+        ack_wait=settings.ack_wait_seconds,
+        publish_timeout=settings.publish_timeout_seconds,
+    )
+
+
+def _http_options(settings: Settings) -> HttpOptions:
+    return HttpOptions(
+        max_event_bytes=settings.max_event_bytes,
+        max_batch_bytes=settings.max_batch_bytes,
+        rate_limit=settings.rate_limit,
+        rate_burst=settings.burst,
+        cors_origins=tuple(settings.cors_origin_list),
+    )
+
+
+def _address(host: str, listener: socket.socket) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"

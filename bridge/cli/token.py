@@ -1,0 +1,39 @@
+"""`bridge token`: a signed token from the command line."""
+
+import re
+from pathlib import Path
+
+from bridge.cli.keys import authority
+from bridge.errors import RequestInvalid
+from bridge.settings import load_settings
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"([0-9]{1,9})([smhd]?)\Z")
+
+
+def seconds(text: str) -> int:
+    """Read a duration such as 90, 90s, 30m, 1h or 7d, in seconds. Raises RequestInvalid."""
+    found = _DURATION.match(text.strip())
+    if not found:
+        raise RequestInvalid(f"{text!r} is not a duration; write 90s, 30m, 1h or 7d")
+    return int(found[1]) * _UNITS[found[2] or "s"]
+
+
+def make(
+    agent: str,
+    agent_type: str | None,
+    project: str,
+    ttl: str,
+    permissions: list[str] | None,
+    data_dir: Path | None,
+) -> str:
+    """Sign a token. Raises StartError or RequestInvalid."""
+    settings = load_settings(data_dir=data_dir)
+    minted = authority(settings).mint(
+        agent_id=agent,
+        agent_type=agent_type,
+        project=project,
+        permissions=permissions,
+        ttl_seconds=seconds(ttl),
+    )
+    return minted.token

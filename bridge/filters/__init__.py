@@ -1,0 +1,21 @@
+"""Filters: text → filter → predicate and canonical text.
+
+Reading, writing and matching are three functions that share nothing but the tree; a filter is
+validated once, where it comes in, and matched without any check after that.
+"""
+
+from bridge.filters.matching import Predicate, pinned_correlation, predicate
+from bridge.filters.parsing import parse
+from bridge.filters.spelling import canonical
+from bridge.filters.tree import MAX_CHARACTERS, MAX_TERMS, Filter
+
+__all__ = [
+    "MAX_CHARACTERS",
+    "MAX_TERMS",
+    "Filter",
+    "Predicate",
+    "canonical",
+    "parse",
+    "pinned_correlation",
+    "predicate",
+]

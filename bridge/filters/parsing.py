@@ -1,0 +1,218 @@
+"""Text → filter, or an error that says where, what was expected and what was probably meant."""
+
+from typing import NoReturn
+
+from bridge.errors import FilterInvalid
+from bridge.filters import hints
+from bridge.filters.numeric import read_number
+from bridge.filters.scanner import MisreadError, Part, Scanner
+from bridge.filters.spelling import FIELD_STOPS, JOINER, LEADING_WORD, VALUE_STOPS
+from bridge.filters.tree import (
+    MAX_CHARACTERS,
+    MAX_TERMS,
+    Clause,
+    Compare,
+    Equals,
+    Filter,
+    Glob,
+    Operator,
+    Present,
+    Term,
+    Test,
+)
+
+_OPERATORS: tuple[Operator, ...] = (">=", "<=", ">", "<")
+
+
+def parse(text: str) -> Filter:
+    """Read a filter in the contract's syntax; blank text is the filter that matches everything.
+
+    Raises `FilterInvalid` for anything else, with the details `column` (characters, from 1),
+    `expected`, `filter` (the text, at most 4,096 characters of it) and, where there is a good
+    guess, `hint`: a correct form, which itself parses.
+    """
+    try:
+        return _Reader(text).read()
+    except MisreadError as misread:
+        raise _invalid(text, misread) from None
+
+
+def _invalid(text: str, misread: MisreadError) -> FilterInvalid:
+    column = misread.index + 1
+    message = f"Filter, column {column}: {misread.what}. Expected {misread.expected}."
+    details = {"expected": misread.expected, "filter": text[:MAX_CHARACTERS]}
+    whole = [hints.each_mended(text, _reads)] if misread.foreign else []
+    guesses = [*whole, *misread.guesses]
+    hint = next((guess for guess in guesses if guess and _reads(guess)), None)
+    if hint is None:
+        return FilterInvalid(message, column=column, **details)
+    return FilterInvalid(f"{message} Write `{hint}`.", column=column, **details, hint=hint)
+
+
+def _reads(guess: str) -> bool:
+    try:
+        return bool(_Reader(guess).read().clauses)
+    except MisreadError:
+        return False
+
+
+class _Reader(Scanner):
+    """Reads a filter by recursive descent: clauses, their terms, a term's field and test."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.count = 0
+        self.previous: tuple[str, Part] | None = None  # field as written with its `!`, value
+
+    def read(self) -> Filter:
+        """Read the whole text."""
+        if len(self.text) > MAX_CHARACTERS:
+            what = f"the filter has {len(self.text)} characters"
+            raise MisreadError(MAX_CHARACTERS, what, f"at most {MAX_CHARACTERS}")
+        self.skip_blanks()
+        if not self.next():
+            return Filter()
+        if self.next() == "{":
+            expected = "`field:value` terms separated by commas"
+            guess = hints.from_json(self.text)
+            raise MisreadError(self.at, "a filter is not a JSON object", expected, guess)
+        clauses = [self._clause()]
+        while self.take(","):
+            clauses.append(self._clause())
+        return Filter(tuple(clauses))
+
+    def _clause(self) -> Clause:
+        terms = [self._term()]
+        while self.take("|"):
+            terms.append(self._term())
+        return Clause(tuple(terms))
+
+    def _term(self) -> Term:
+        self.skip_blanks()
+        start = self.at
+        self._count_term(start)
+        negated = self.take("!")
+        self.skip_blanks()
+        self._refuse_as_term(start)
+        field = self.part(FIELD_STOPS)
+        if not self.take(":"):
+            self._refuse_without_colon(start, field)
+        self._refuse_as_field(start, field)
+        value = self.part(VALUE_STOPS)
+        name = f"{'!' if negated else ''}{field.raw}"
+        test = self._test(name, value)
+        self.previous = (name, value)
+        return Term(field.pieces[0], test, negated)
+
+    def _test(self, name: str, value: Part) -> Test:
+        if value.quoted:
+            return Equals(value.pieces[0])
+        self._refuse_as_value(name, value)
+        if value.raw.startswith(("<", ">")):
+            return self._compare(name, value)
+        first, *others = value.pieces
+        if not others:
+            return Equals(first)
+        if not any(value.pieces):
+            return Present()
+        return Glob((first, *filter(None, others[:-1]), others[-1]))
+
+    def _compare(self, name: str, value: Part) -> Compare:
+        operator = next(each for each in _OPERATORS if value.raw.startswith(each))
+        rest = value.raw.removeprefix(operator).strip()
+        number = read_number(rest)
+        if number is None:
+            meant = hints.number(rest)
+            raise MisreadError(
+                value.start + len(operator),
+                f"`{operator}` compares numbers and `{rest}` is not one",
+                f"a number; a text that begins with `{operator}` is written `\\{operator}`",
+                f"{name}:{operator}{meant}" if meant else None,
+                f"!{name}:{rest.removeprefix('>')}" if value.raw.startswith("<>") else None,
+                f"{name}:{operator}90",
+            )
+        return Compare(operator, number)
+
+    # --- What is refused, and what was probably meant instead -------------------------------
+
+    def _count_term(self, start: int) -> None:
+        self.count += 1
+        if self.count > MAX_TERMS:
+            what = f"the filter has more than {MAX_TERMS} terms"
+            raise MisreadError(start, what, f"at most {MAX_TERMS} terms")
+
+    def _refuse_as_term(self, start: int) -> None:
+        if self.next() in ("", ",", "|"):
+            raise MisreadError(
+                self.at,
+                f"there is no term {'after' if self.at else 'before'} a separator"
+                if self.at == start
+                else "there is no term after `!`",
+                "a term such as `status:success`; one comma is AND, one `|` is OR",
+                hints.without_gaps(self.text),
+            )
+        if self.next() == "!":
+            meant = hints.chunk(self.text, self.at + 1).strip()
+            expected = "one `!` at most, and then a field"
+            raise MisreadError(self.at, "a term is negated once", expected, meant)
+        if self.next() in ("(", "{"):
+            raise MisreadError(
+                self.at,
+                f"there are no groups in filters, so `{self.next()}` cannot begin a term",
+                "a term; `,` is AND of everything between commas, and `|` is OR within",
+                hints.ungrouped(self.text),
+            )
+
+    def _refuse_without_colon(self, start: int, field: Part) -> NoReturn:
+        raw = hints.chunk(self.text, start).strip()
+        if self.next() and self.next() in "=<>":
+            at = self.at - self.text.startswith("!=", max(self.at - 1, 0))
+            operator = self.text[at : len(self.text) - len(self.text[at:].lstrip("!=<>"))]
+            what = f"`{operator}` where the colon belongs"
+            expected = "`field:value`; comparisons are `field:>90`, and not equal is `!field:value`"
+            raise MisreadError(at, what, expected, hints.mended(raw), foreign=True)
+        guesses = [hints.mended(raw)] if " " in raw else [f"{raw}:*"]
+        if self.previous:
+            name, value = self.previous
+            guesses.insert(0, hints.alternatives(self.text, name, value.raw, start))
+        what = f"`{field.raw}` has no `:` and no value"
+        expected = "`:` and a value after the field; every alternative names its field"
+        raise MisreadError(self.at, what, expected, *guesses)
+
+    def _refuse_as_field(self, start: int, field: Part) -> None:
+        colon = self.at - 1
+        if not field.raw:
+            expected = "a field before the `:`, such as `status:success`"
+            raise MisreadError(colon, "a term without a field", expected)
+        if len(field.pieces) > 1:
+            expected = "the whole name of a field; `*` is for values, as in `issue_id:issue-*`"
+            raise MisreadError(field.start, f"a `*` in the field `{field.raw}`", expected)
+        word = LEADING_WORD.match(field.raw) if field.bare else None
+        if word:
+            what = f"`{word['word']}` before a field"
+            expected = "a field; `,` is AND, `|` is OR, and `!` before a term is NOT"
+            meant = hints.mended(hints.chunk(self.text, start))
+            raise MisreadError(field.start, what, expected, meant, foreign=True)
+
+    def _refuse_as_value(self, name: str, value: Part) -> None:
+        if not value.raw:
+            expected = f'a value; `{name}:*` asks whether there is one, `{name}:""` for empty text'
+            raise MisreadError(value.start, f"`{name}:` has no value", expected, f"{name}:*")
+        if value.raw.startswith("="):
+            expected = "the value straight after the `:`; a value that begins with `=` is quoted"
+            meant = hints.mended(f"{name}:{value.raw}")
+            what = "`=` after the colon"
+            raise MisreadError(value.start, what, expected, meant, foreign=True)
+        if value.raw.startswith("!"):
+            expected = "`!` before the field; a value that begins with `!` is quoted"
+            meant = hints.mended(f"{name}!={value.raw.lstrip('!= ')}")
+            raise MisreadError(value.start, "`!` after the colon", expected, meant)
+        word = JOINER.search(value.raw) if value.bare else None
+        if word:
+            raise MisreadError(
+                value.start + word.start(),
+                f"`{word['word'] or word['tight']}` between terms",
+                "`,` for AND, `|` for OR; a text that contains the word is put in double quotes",
+                hints.mended(f"{name}:{value.raw}"),
+                foreign=True,
+            )

@@ -1,0 +1,1 @@
+"""The HTTP side: routes, errors as responses, delivery and drain. No NATS type in here."""

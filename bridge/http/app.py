@@ -1,0 +1,93 @@
+"""Assembly: the HTTP application from its parts, which are passed in."""
+
+from dataclasses import dataclass
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from bridge import __version__
+from bridge.bus import Bus
+from bridge.errors import BridgeError, MethodNotAllowed, NotFound, RequestInvalid
+from bridge.http.access import Access, RateLimiter
+from bridge.http.edge import Edge
+from bridge.http.metrics import Metrics
+from bridge.http.openapi import describe
+from bridge.http.operations import operations_routes
+from bridge.http.publish import Publish
+from bridge.http.rest import exchange_of, rest_routes
+from bridge.http.wait import Wait
+from bridge.tokens import TokenAuthority
+
+
+@dataclass(frozen=True)
+class HttpOptions:
+    """Limits and policies of the HTTP side; sizes in bytes, the rate in requests a second."""
+
+    max_event_bytes: int = 524_288
+    max_batch_bytes: int = 8_388_608
+    rate_limit: float = 0
+    rate_burst: int = 1
+    cors_origins: tuple[str, ...] = ()
+
+
+def create_app(bus: Bus, authority: TokenAuthority, options: HttpOptions) -> ASGIApp:
+    """Put the ASGI application together."""
+    metrics = Metrics(bus)
+    limiter = RateLimiter(options.rate_limit, options.rate_burst)
+    access = Access(authority, limiter)
+    publish = Publish(
+        bus,
+        access,
+        metrics,
+        max_event_bytes=options.max_event_bytes,
+        max_batch_bytes=options.max_batch_bytes,
+    )
+    rest = _rest(bus, access, metrics)
+    edge = Edge(rest, publish, Wait(bus, access, metrics), bus, metrics)
+    if not options.cors_origins:
+        return edge
+    return CORSMiddleware(
+        edge,
+        allow_origins=options.cors_origins,
+        allow_methods=["GET", "POST", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+        expose_headers=["X-Request-ID", "Retry-After"],
+    )
+
+
+def _rest(bus: Bus, access: Access, metrics: Metrics) -> FastAPI:
+    app: FastAPI = FastAPIOffline(
+        redoc_url=None, title="Agent event bridge", version=__version__, redirect_slashes=False
+    )
+    app.include_router(rest_routes(bus, access))
+    app.include_router(operations_routes(bus, access, metrics))
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's way to extend it
+    app.exception_handler(BridgeError)(_leave_to_edge)
+    app.exception_handler(HTTPException)(_leave_to_edge)
+    return app
+
+
+async def _leave_to_edge(request: Request, error: Exception) -> Response:
+    """Hand an error to the edge, which tells of all of them in one way."""
+    if isinstance(error, HTTPException):
+        error = _own(request, error)
+    if not isinstance(error, BridgeError):
+        raise error
+    exchange_of(request).error = error
+    return Response()
+
+
+def _own(request: Request, error: HTTPException) -> BridgeError:
+    """Turn the framework's own refusals into the bridge's."""
+    path = request.url.path[:200]
+    if error.status_code == 405:
+        allowed = [part.strip() for part in (error.headers or {}).get("Allow", "").split(",")]
+        told = f"{path} takes {' or '.join(allowed)}, not {request.method}"
+        return MethodNotAllowed(told, allowed=allowed)
+    if error.status_code == 404:
+        return NotFound(f"there is nothing at {path}; GET /openapi.json lists what there is")
+    return RequestInvalid(str(error.detail))

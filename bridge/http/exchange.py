@@ -1,0 +1,187 @@
+"""One request and its answer on raw ASGI, for the endpoints that must be fast."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from starlette.types import Message, Receive, Scope, Send
+
+from bridge.errors import BridgeError, EventTooLarge, RequestInvalid
+from bridge.tokens import Principal
+
+REQUEST_ID_LIMIT = 128
+RawHeaders = Sequence[tuple[bytes, bytes]]
+
+_JSON = (b"content-type", b"application/json")
+_NO_STORE = (b"cache-control", b"no-store")
+_CLOSE = (b"connection", b"close")
+
+
+class ClientGone(Exception):
+    """The client closed its connection before it had the answer."""
+
+
+class Exchange:
+    """A request with its identity, and the one way to answer it.
+
+    `started` is on the clock of `time.perf_counter`; `route` names the endpoint in metrics.
+    """
+
+    __slots__ = (
+        "_receive",
+        "_send",
+        "closing",
+        "error",
+        "extra_headers",
+        "method",
+        "path",
+        "principal",
+        "request_id",
+        "route",
+        "scope",
+        "started",
+        "status",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self._receive = receive
+        self._send = send
+        self.request_id = _request_id(self.header(b"x-request-id"))
+        self.started = time.perf_counter()
+        self.route = "other"
+        self.status = 0
+        self.closing = False
+        self.error: BridgeError | None = None
+        self.principal: Principal | None = None
+        self.extra_headers: list[tuple[bytes, bytes]] = []
+
+    def header(self, name: bytes) -> str | None:
+        """Give a request header by its lower-case name."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return str(value, "latin-1")
+        return None
+
+    async def body(self, limit: int) -> bytes:
+        """Read the whole body, at most `limit` bytes. Raises EventTooLarge or ClientGone."""
+        declared = self.header(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > limit:
+            raise _too_large(limit)
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            if not message.get("more_body"):
+                return chunk if not chunks else b"".join((*chunks, chunk))
+            chunks.append(chunk)
+
+    async def disconnected(self) -> None:
+        """Return when the client closes its connection; the body must have been read."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def skip_body(self) -> None:
+        """Read past the body of a request that should have none."""
+        await self.body(65_536)
+
+    def own_headers(self) -> list[tuple[bytes, bytes]]:
+        """Give the headers that every answer of the bridge has."""
+        headers = [
+            (b"x-request-id", self.request_id.encode("latin-1")),
+            _NO_STORE,
+            *self.extra_headers,
+        ]
+        if self.closing:
+            headers.append(_CLOSE)
+        return headers
+
+    def elapsed(self) -> float:
+        """Give the seconds since the request came in."""
+        return time.perf_counter() - self.started
+
+    async def answer(self, status: int, content: Any, headers: RawHeaders = ()) -> None:
+        """Send a JSON answer."""
+        await self.begin(status, content, headers)
+        await self.finish()
+
+    async def begin(self, status: int, content: Any, headers: RawHeaders = ()) -> None:
+        """Write the whole answer and leave it open, so that a closed connection still shows."""
+        body = orjson.dumps(content)
+        length = (b"content-length", b"%d" % len(body))
+        self.status = status
+        await self._send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [_JSON, length, *self.own_headers(), *headers],
+            }
+        )
+        await self._send({"type": "http.response.body", "body": body, "more_body": True})
+
+    async def finish(self) -> None:
+        """End the answer that `begin` wrote."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def pass_on(self, app: Any) -> None:
+        """Let another ASGI application answer, with the bridge's headers.
+
+        If it sets `error`, what it sends is dropped: the caller tells of the error.
+        """
+
+        async def send(message: Message) -> None:
+            if self.error is not None:
+                return
+            if message["type"] == "http.response.start":
+                self.status = message["status"]
+                message["headers"] = [*message.get("headers", []), *self.own_headers()]
+            await self._send(message)
+
+        self.scope["exchange"] = self
+        await app(self.scope, self._receive, send)
+
+
+async def settled() -> None:
+    """Let the event loop look at its sockets, so that a connection closed by now is known to be."""
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+def _request_id(given: str | None) -> str:
+    if given and len(given) <= REQUEST_ID_LIMIT and given.isprintable() and given.isascii():
+        return given
+    return uuid.uuid4().hex
+
+
+def _too_large(limit: int) -> EventTooLarge:
+    return EventTooLarge(
+        f"the body is larger than the {limit} bytes that this bridge accepts; publish a reference "
+        "to large data (a path, a URL) instead of the data",
+        limit_bytes=limit,
+    )
+
+
+def invalid_json(body: bytes, error: orjson.JSONDecodeError) -> RequestInvalid:
+    """Say where a body stops being JSON, and what is often the reason."""
+    hint = ""
+    if body[:1] in b"'{" and b"'" in body[:200] and b'"' not in body[:200]:
+        hint = "; JSON takes double quotes, not single ones"
+    elif b"NaN" in body or b"Infinity" in body:
+        hint = "; JSON has no NaN and no Infinity: use null or a string"
+    where = f"line {error.lineno}, column {error.colno}"
+    return RequestInvalid(
+        f"the body is not valid JSON: {error.msg} at {where}{hint}",
+        line=error.lineno,
+        column=error.colno,
+    )

@@ -1,0 +1,178 @@
+"""Query strings: what a wait or a look at the history asks for, validated once."""
+
+import difflib
+import re
+from collections.abc import Collection, Mapping
+from urllib.parse import parse_qsl
+
+from bridge import filters, subjects
+from bridge.bus import HistoryQuery, WaitQuery
+from bridge.errors import RequestInvalid
+from bridge.interest import Interest
+
+MAX_TIMEOUT_MS = 300_000
+DEFAULT_TIMEOUT_MS = 30_000
+MAX_LIMIT = 1000
+MAX_NAMES = 64
+MAX_CORRELATION_CHARACTERS = 256
+
+WAIT_FIELDS = ("timeout", "filter", "topic", "limit", "count", "since", "deliver", "group")
+HISTORY_FIELDS = (
+    "topic",
+    "type",
+    "filter",
+    "correlation_id",
+    "since",
+    "until",
+    "order",
+    "limit",
+)
+_WHOLE = re.compile(r"-?[0-9]{1,9}\Z")
+_ANY = {"*", "all"}
+_RENAMED = {
+    "timeout_ms": "timeout",
+    "topics": "topic",
+    "types": "type",
+    "event_type": "type",
+    "filters": "filter",
+    "cursor": "since",
+    "after": "since",
+    "consumer_group": "group",
+}
+
+
+def parse_query(raw: bytes, known: Collection[str]) -> dict[str, str]:
+    """Read a query string, each field at most once. Raises RequestInvalid.
+
+    An unknown field is an error: a misspelt `filter` would hand out other agents' events.
+    """
+    fields: dict[str, str] = {}
+    for name, value in parse_qsl(raw.decode("latin-1"), keep_blank_values=True):
+        if name not in known:
+            near = [_RENAMED.get(name, "")]
+            near = near if near[0] in known else difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(known)}"
+            raise RequestInvalid(f"unknown query field `{name[:80]}`; {hint}", field=name[:80])
+        if name in fields:
+            raise RequestInvalid(
+                f"`{name}` is given twice; give it once, several values separated by commas",
+                field=name,
+            )
+        if value:
+            fields[name] = value
+    return fields
+
+
+def wait_query(path_types: str | None, raw: bytes) -> WaitQuery:
+    """Read a wait; `path_types` is the path's last part, None without one.
+
+    Raises RequestInvalid or FilterInvalid.
+    """
+    fields = parse_query(raw, WAIT_FIELDS)
+    count = _number(fields, "count", 1, 1, MAX_LIMIT)
+    limit = _number(fields, "limit", max(100, count), 1, MAX_LIMIT)
+    if count > limit:
+        raise RequestInvalid(
+            f"`count` is {count} and `limit` {limit}: an answer cannot hold that many; raise "
+            "`limit` or leave it out",
+            field="limit",
+        )
+    types = None if path_types is None else _names(path_types, "event type")
+    query = WaitQuery(
+        types=types,
+        any_type=path_types is not None and types is None,
+        topics=_topics(fields),
+        filter=_filter(fields.get("filter", "")),
+        timeout=_number(fields, "timeout", DEFAULT_TIMEOUT_MS, 0, MAX_TIMEOUT_MS) / 1000,
+        limit=limit,
+        count=count,
+        since=fields.get("since"),
+        only_new=_choice(fields, "deliver", ("all", "new")) == "new",
+        group=_group(fields),
+    )
+    if query.since is not None and (query.group is not None or query.only_new):
+        field = "group" if query.group is not None else "deliver"
+        raise RequestInvalid(
+            f"`since` reads from a position that you hold and makes no subscription, so `{field}` "
+            "means nothing beside it; leave one of the two out",
+            field=field,
+        )
+    return query
+
+
+def history_query(project: str, raw: bytes) -> HistoryQuery:
+    """Read what of the history to show. Raises RequestInvalid or FilterInvalid."""
+    fields = parse_query(raw, HISTORY_FIELDS)
+    terms = fields.get("filter", "")
+    correlation = fields.get("correlation_id")
+    if correlation is not None:
+        if len(correlation) > MAX_CORRELATION_CHARACTERS:
+            raise RequestInvalid("`correlation_id` is at most 256 characters long")
+        quoted = correlation.replace("\\", "\\\\").replace('"', '\\"')
+        terms = ",".join(filter(None, (terms.strip(), f'correlation_id:"{quoted}"')))
+    types = _names(fields["type"], "event type") if "type" in fields else None
+    return HistoryQuery(
+        interest=Interest(project, types, _topics(fields), _filter(terms)),
+        since=fields.get("since"),
+        until=fields.get("until"),
+        newest_first=_choice(fields, "order", ("desc", "asc")) == "desc",
+        limit=_number(fields, "limit", 20, 1, MAX_LIMIT),
+    )
+
+
+def _filter(text: str) -> str:
+    return filters.canonical(filters.parse(text)) if text else ""
+
+
+def _topics(fields: Mapping[str, str]) -> tuple[str, ...] | None:
+    return _names(fields["topic"], "topic") if "topic" in fields else None
+
+
+def _names(text: str, what: str) -> tuple[str, ...] | None:
+    """Read names separated by commas, sorted and without repeats; None for any."""
+    names = {name.strip() for name in text.split(",") if name.strip()}
+    if not names:
+        raise RequestInvalid(f"name at least one {what}, or `*` for any")
+    if names & _ANY and (len(names) == 1 or "*" in names):
+        return None
+    if len(names) > MAX_NAMES:
+        raise RequestInvalid(f"at most {MAX_NAMES} {what}s at once; use `*` and a filter")
+    for name in sorted(names):
+        if not subjects.NAME.match(name):
+            raise RequestInvalid(
+                f"{name[:80]!r} cannot be the name of a {what}: names are 1 to 64 letters, digits, "
+                "`_` or `-`, beginning with a letter or digit; several are separated by commas"
+            )
+    return tuple(sorted(names))
+
+
+def _group(fields: Mapping[str, str]) -> str | None:
+    group = fields.get("group")
+    if group is not None and not subjects.NAME.match(group):
+        raise RequestInvalid(
+            f"`group` is {group[:80]!r}; it must be 1 to 64 letters, digits, `_` or `-`",
+            field="group",
+        )
+    return group
+
+
+def _choice(fields: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    value = fields.get(name, allowed[0])
+    if value not in allowed:
+        raise RequestInvalid(
+            f"`{name}` is {value[:80]!r}; it must be {' or '.join(allowed)}", field=name
+        )
+    return value
+
+
+def _number(fields: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    text = fields.get(name)
+    if text is None:
+        return default
+    unit = " milliseconds" if name == "timeout" else ""
+    if not _WHOLE.match(text) or not low <= (value := int(text)) <= high:
+        raise RequestInvalid(
+            f"`{name}` is {text[:80]!r}; it must be a whole number from {low} to {high}{unit}",
+            field=name,
+        )
+    return value

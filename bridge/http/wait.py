@@ -1,0 +1,103 @@
+"""The wait endpoint, and delivery: events are acknowledged after their answer was written.
+
+An answer is written whole and left open for a moment; only if its connection is still there then
+are its events acknowledged. A client that goes away while it waits is noticed at once, so that
+nothing is delivered to it in vain.
+"""
+
+import asyncio
+import contextlib
+import time
+from typing import Any
+
+from bridge.bus import Batch, Bus
+from bridge.events import rfc3339
+from bridge.http.access import Access
+from bridge.http.exchange import ClientGone, Exchange, settled
+from bridge.http.metrics import Metrics
+from bridge.http.queries import wait_query
+
+
+class Wait:
+    """Long polls: `GET /api/events/wait` with or without event types."""
+
+    def __init__(self, bus: Bus, access: Access, metrics: Metrics) -> None:
+        self._bus = bus
+        self._access = access
+        self._metrics = metrics
+
+    async def __call__(self, exchange: Exchange, event_types: str | None) -> None:
+        """Wait for events and deliver them."""
+        principal = exchange.principal = await self._access.principal(
+            exchange.header(b"authorization")
+        )
+        exchange.extra_headers = self._access.limiter.take(principal)
+        query = wait_query(event_types, exchange.scope["query_string"])
+        await exchange.skip_body()
+        gone = asyncio.ensure_future(exchange.disconnected())
+        try:
+            with self._metrics.waiting.track_inprogress():
+                batch = await self._unless_gone(self._bus.wait(principal, query), gone)
+            if self._bus.draining:
+                exchange.closing = True
+            await self._deliver(exchange, batch, gone)
+        finally:
+            gone.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await gone
+        await exchange.finish()
+
+    async def _unless_gone(self, waiting: Any, gone: asyncio.Future[None]) -> Batch:
+        """Wait for the batch, or until the client has gone: then whatever was held goes back."""
+        task: asyncio.Task[Batch] = asyncio.ensure_future(waiting)
+        try:
+            await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not gone.done():
+                return await task
+        except asyncio.CancelledError:
+            await _abandon(task)
+            raise
+        await _abandon(task)
+        raise ClientGone
+
+    async def _deliver(self, exchange: Exchange, batch: Batch, gone: asyncio.Future[None]) -> None:
+        try:
+            await exchange.begin(200, _answer(batch))
+            await settled()
+        except BaseException:
+            await batch.give_back()
+            raise
+        if gone.done():
+            self._metrics.given_back.inc(len(batch.events))
+            await batch.give_back()
+            raise ClientGone
+        await batch.accept()
+        self._count(batch)
+
+    def _count(self, batch: Batch) -> None:
+        kind = "replay" if batch.held is None else "durable"
+        self._metrics.delivered.labels(kind).inc(len(batch.events))
+        again = sum(event.delivery_count > 1 for event in batch.events)
+        if again:
+            self._metrics.redelivered.inc(again)
+
+
+async def _abandon(task: asyncio.Task[Batch]) -> None:
+    """End a wait whose client has gone; if it has just brought a batch, give that back."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        batch = await task
+        await batch.give_back()
+
+
+def _answer(batch: Batch) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "events": [event.as_json() for event in batch.events],
+        "more_available": batch.more_available,
+        "next_cursor": batch.next_cursor,
+        "timeout": batch.timed_out,
+        "timestamp": rfc3339(time.time()),
+    }
+    if batch.gap is not None:
+        answer["gap"] = batch.gap.as_json()
+    return answer

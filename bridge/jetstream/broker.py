@@ -1,0 +1,191 @@
+"""JetStream as the rest of the bridge sees it: one object that connects, follows and recovers."""
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass, field
+from typing import Self
+
+from nats.aio.client import Client
+
+from bridge.errors import StartError, Unavailable
+from bridge.events import Event
+from bridge.interest import Subscription
+from bridge.jetstream.connection import Connection, Endpoint
+from bridge.jetstream.consumers import Consumers, ConsumerState
+from bridge.jetstream.durables import Durables, Remaining
+from bridge.jetstream.message import Message
+from bridge.jetstream.mirror import Mirror
+from bridge.jetstream.publisher import Publisher, Stored
+from bridge.jetstream.pulls import Inbox
+from bridge.jetstream.registry import Registry
+from bridge.jetstream.stream import StreamShape, ensure_stream
+from bridge.jetstream.tail import Tail
+
+log = logging.getLogger("bridge.jetstream")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the bridge uses JetStream; times in seconds."""
+
+    endpoint: Endpoint
+    stream: StreamShape = field(default_factory=StreamShape)
+    ack_wait: float = 30.0
+    publish_timeout: float = 5.0
+
+
+class JetStream:
+    """The event store: publish, durable subscriptions, the mirror, and how all that stands.
+
+    Use as an async context manager. It connects in the background and goes on through outages;
+    `failed` resolves with a StartError if the first server found can never serve.
+    """
+
+    def __init__(self, options: Options) -> None:
+        name = options.stream.name
+        self.ack_wait = options.ack_wait
+        self._shape = options.stream
+        self._connection = Connection(options.endpoint, self._begin, self._on_lost)
+        self._inbox = Inbox(self._connection)
+        self._consumers = Consumers(
+            self._connection, name, ack_wait=options.ack_wait, idle=options.stream.max_age
+        )
+        self._registry = Registry(self._consumers, name)
+        self._tail = Tail(self._connection, self._inbox, self._consumers, name, self._renew)
+        self._durables = Durables(
+            self._inbox, self._consumers, self._registry, lambda: self._tail.last_sequence
+        )
+        self._publisher = Publisher(self._connection, timeout=options.publish_timeout)
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failed: asyncio.Future[StartError] = asyncio.get_running_loop().create_future()
+
+    async def __aenter__(self) -> Self:
+        for work in (self._connect, self._inbox.watch, self._tail.run):
+            task = asyncio.create_task(work(), name=f"jetstream-{work.__name__}")
+            task.add_done_callback(self._ended)
+            self._tasks.append(task)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._inbox.close()
+        await self._connection.flush()
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self._connection.close()
+
+    @property
+    def stream(self) -> str:
+        """The stream's name."""
+        return self._shape.name
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection to NATS."""
+        return self._connection.is_up
+
+    @property
+    def reconnects(self) -> int:
+        """How often a connection was made after the first."""
+        return self._connection.reconnects
+
+    @property
+    def subscriptions(self) -> Registry:
+        """Who subscribes to what."""
+        return self._registry
+
+    @property
+    def mirror(self) -> Mirror:
+        """What the stream holds; raises Unavailable before it was read for the first time."""
+        return self._tail.mirror
+
+    @property
+    def retained(self) -> int:
+        """How many events are known to be retained, 0 before the stream was read."""
+        return self._tail.retained
+
+    @property
+    def epoch(self) -> int:
+        """The stream's creation time in ns since 1970, which cursors carry."""
+        return self._tail.epoch
+
+    def now(self) -> float:
+        """Give the time in Unix seconds by the server's clock."""
+        return self._tail.now()
+
+    def problem(self) -> str:
+        """Say why the bridge is not ready, in words; empty when it is."""
+        if not self._connection.is_up:
+            return self._connection.problem
+        if not self._tail.caught_up:
+            return "still reading the stream"
+        return ""
+
+    async def publish(self, event: Event, *, message_id: str) -> Stored:
+        """Store an event. Raises Unavailable or EventTooLarge."""
+        max_age = self._shape.max_age
+        ttl = event.ttl_seconds if not max_age or event.ttl_seconds < max_age else None
+        return await self._publisher.publish(event, message_id=message_id, ttl=ttl)
+
+    async def fetch(
+        self,
+        subscription: Subscription,
+        limit: int,
+        remaining: Remaining,
+        *,
+        only_new: bool = False,
+    ) -> list[Message]:
+        """Wait for a durable subscription's next messages; see `Feed.fetch`."""
+        return await self._durables.fetch(subscription, limit, remaining, only_new=only_new)
+
+    async def reach(self, sequence: int, timeout: float) -> bool:
+        """Wait at most `timeout` seconds until the mirror has come as far as a sequence."""
+        return await self._tail.reach(sequence, timeout)
+
+    async def subscription_states(self, names: list[str]) -> list[ConsumerState]:
+        """Ask how subscriptions stand. Raises Unavailable."""
+        return await self._consumers.infos(names)
+
+    async def delete_subscription(self, name: str) -> bool:
+        """Delete a subscription's consumer; False if there is none. Raises Unavailable."""
+        deleted = await self._consumers.delete(name)
+        self._registry.discard(name)
+        return deleted
+
+    def wake_waits(self) -> None:
+        """Make every wait look again at how much time it has left."""
+        self._durables.wake()
+        with contextlib.suppress(Unavailable):
+            self.mirror.wake_all()
+
+    async def _connect(self) -> None:
+        try:
+            await self._connection.run()
+        except StartError as error:
+            if not self.failed.done():
+                self.failed.set_result(error)
+
+    async def _begin(self, client: Client) -> None:
+        """Set up a new connection: the stream, then who subscribes, then the tail."""
+        state = await ensure_stream(self._connection, client, self._shape)
+        if self._tail.epoch != state.epoch:
+            self._registry.clear()
+        await self._inbox.attach(client, self._shape.name)
+        await self._registry.attach(client)
+        self._tail.adopt(state)
+
+    def _on_lost(self) -> None:
+        self._inbox.reset()
+
+    async def _renew(self) -> None:
+        """Start over with a new connection: the stream is gone or is another one."""
+        await self._connection.close()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.critical("%s ended", task.get_name(), exc_info=error)
+            if not self.failed.done():
+                self.failed.set_result(StartError(f"an internal task ended: {error!r}"))

@@ -1,0 +1,317 @@
+"""The connection to NATS: made again for as long as the bridge lives, whatever ended it.
+
+nats-py can reconnect by itself, but gives up for good on some errors (a rotated credential that is
+refused once, for example), and sends requests that it buffered before the loss to a server that no
+longer knows their context. Here each connection is a client of its own: when it ends, the next one
+is made, and whoever depends on it is told.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import ssl
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+
+from bridge.errors import StartError, Unavailable
+
+log = logging.getLogger("bridge.nats")
+
+OLDEST_SERVER = (2, 11)
+CONNECT_TIMEOUT_SECONDS = 5
+PING_INTERVAL_SECONDS = 5
+MAX_PINGS_OUTSTANDING = 2
+RETRY_SECONDS = (0.05, 2.0)
+API_TIMEOUT_SECONDS = 5.0
+MAX_KEPT_POSTS = 20_000
+"""Acks kept while there is no connection; one that is dropped costs a repeated delivery."""
+
+Session = Callable[[Client], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where NATS is and who the bridge is to it."""
+
+    servers: list[str]
+    name: str = "bridge"
+    inbox_prefix: str = "_INBOX_bridge"
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    credentials_file: str | None = None
+    nkey_file: str | None = None
+    tls_ca: str | None = None
+    tls_cert: str | None = None
+    tls_key: str | None = None
+    tls_hostname: str | None = None
+
+    def options(self) -> dict[str, Any]:
+        """Give the arguments of nats-py's `connect`; files are read anew at each call."""
+        given = {
+            "user": self.user,
+            "password": self.password,
+            "token": self.token,
+            "user_credentials": self.credentials_file,
+            "nkeys_seed": self.nkey_file,
+            "tls_hostname": self.tls_hostname,
+            "tls": self._tls(),
+        }
+        return {key: value for key, value in given.items() if value is not None}
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if not (self.tls_ca or self.tls_cert):
+            return None
+        context = ssl.create_default_context(cafile=self.tls_ca)
+        if self.tls_cert:
+            context.load_cert_chain(self.tls_cert, self.tls_key)
+        return context
+
+
+class ApiError(Exception):
+    """JetStream's API refused a request; `err_code` is from the server's list of errors."""
+
+    def __init__(self, code: int, err_code: int, description: str) -> None:
+        super().__init__(f"{description} (code {code}, err_code {err_code})")
+        self.code = code
+        self.err_code = err_code
+        self.description = description
+
+
+class Connection:
+    """A connection to NATS that is made again whenever it ends.
+
+    `on_connect` is awaited with each new client before the connection counts as made; if it
+    raises, the connection is dropped and tried again. `on_lost` is called when a connection ends.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, on_connect: Session, on_lost: Callable[[], None]
+    ) -> None:
+        self._endpoint = endpoint
+        self._on_connect = on_connect
+        self._on_lost = on_lost
+        self._client: Client | None = None
+        self._jetstream: JetStreamContext | None = None
+        self._servers = list(endpoint.servers)
+        self._ended = asyncio.Event()
+        self._up = asyncio.Event()
+        self._kept: list[tuple[str, bytes]] = []
+        self._last_error = ""
+        self.reconnects = 0
+        self.up_before = False
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a working connection now, as far as is known."""
+        return self._up.is_set()
+
+    @property
+    def problem(self) -> str:
+        """Why there is no connection, in words; empty while there is one."""
+        return "" if self.is_up else self._last_error or "not connected to NATS yet"
+
+    async def run(self) -> None:
+        """Keep a connection until cancelled.
+
+        Raises StartError if the first server that answers can never serve this bridge.
+        """
+        delay = RETRY_SECONDS[0]
+        while True:
+            try:
+                await self._connect()
+                delay = RETRY_SECONDS[0]
+                await self._ended.wait()
+                log.warning("the connection to NATS ended; connecting again")
+            except (OSError, nats.errors.Error, TimeoutError, ApiError, Unavailable) as error:
+                self._note(error)
+                await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                delay = min(delay * 2, RETRY_SECONDS[1])
+            finally:
+                await self._drop()
+
+    async def close(self) -> None:
+        """Send what is written and end the connection; for after `run` was cancelled."""
+        await self._drop()
+
+    async def usable(self, wait: float = 2.0) -> JetStreamContext:
+        """Give JetStream as soon as there is a connection.
+
+        Raises Unavailable when there is none within `wait` seconds.
+        """
+        if not self._up.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._up.wait(), wait)
+        if self._jetstream is None or not self._up.is_set():
+            raise Unavailable(
+                "the event store (NATS JetStream) cannot be reached right now; nothing was lost, "
+                "try again in a moment"
+            )
+        return self._jetstream
+
+    async def request(
+        self, subject: str, body: dict[str, Any] | None = None, client: Client | None = None
+    ) -> dict[str, Any]:
+        """Ask JetStream's API and give its answer.
+
+        Raises ApiError for a refusal, Unavailable when there is no connection or no answer.
+        """
+        if client is None:
+            await self.usable()
+            client = self._client
+        if client is None:
+            raise Unavailable("the connection to NATS was lost; try again in a moment")
+        payload = json.dumps(body).encode() if body is not None else b""
+        try:
+            answer = await client.request(subject, payload, timeout=API_TIMEOUT_SECONDS)
+        except nats.errors.NoRespondersError as error:
+            raise ApiError(503, 0, "JetStream is not enabled or has no leader") from error
+        except (nats.errors.Error, TimeoutError) as error:
+            why = f" ({self._last_error})" if self._last_error else ""
+            raise Unavailable(
+                f"JetStream did not answer {subject.removeprefix('$JS.API.')} in time{why}; "
+                "try again in a moment"
+            ) from error
+        decoded: dict[str, Any] = json.loads(answer.data)
+        if refusal := decoded.get("error"):
+            raise ApiError(
+                refusal.get("code", 500), refusal.get("err_code", 0), refusal.get("description", "")
+            )
+        return decoded
+
+    async def post(self, subject: str, payload: bytes) -> None:
+        """Publish without waiting for anything, or keep it until there is a connection again."""
+        client = self._client
+        if client is not None and self._up.is_set():
+            with contextlib.suppress(nats.errors.ConnectionClosedError):
+                await client.publish(subject, payload)
+                return
+        if len(self._kept) < MAX_KEPT_POSTS:
+            self._kept.append((subject, payload))
+
+    async def ask(self, subject: str, payload: bytes, reply: str) -> None:
+        """Publish a request whose answers come to `reply`; lost if there is no connection.
+
+        Raises Unavailable in that case.
+        """
+        client = self._client
+        if client is not None:
+            with contextlib.suppress(nats.errors.ConnectionClosedError):
+                await client.publish(subject, payload, reply=reply)
+                return
+        raise Unavailable("the connection to NATS was lost; try again in a moment")
+
+    async def flush(self, timeout: float = 2.0) -> None:
+        """Wait until NATS has taken everything that was sent, at most `timeout` seconds."""
+        if self._client is not None and self._up.is_set():
+            with contextlib.suppress(nats.errors.Error, TimeoutError):
+                await asyncio.wait_for(self._client.flush(), timeout)
+
+    async def _connect(self) -> None:
+        client = Client()
+        self._ended = ended = asyncio.Event()
+        self._client = client
+
+        async def closed() -> None:
+            ended.set()
+
+        await asyncio.wait_for(
+            client.connect(
+                servers=self._servers,
+                name=self._endpoint.name,
+                inbox_prefix=self._endpoint.inbox_prefix,
+                error_cb=self._report,
+                closed_cb=closed,
+                allow_reconnect=False,
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                reconnect_time_wait=0,
+                max_reconnect_attempts=1,
+                ping_interval=PING_INTERVAL_SECONDS,
+                max_outstanding_pings=MAX_PINGS_OUTSTANDING,
+                skip_subject_validation=True,
+                **self._endpoint.options(),
+            ),
+            CONNECT_TIMEOUT_SECONDS * (len(self._servers) + 1),
+        )
+        self._check_version(client)
+        self._remember_servers(client)
+        await self._on_connect(client)
+        self._jetstream = client.jetstream(timeout=API_TIMEOUT_SECONDS)
+        self._up.set()
+        self._last_error = ""
+        self.reconnects += self.up_before
+        self.up_before = True
+        kept, self._kept = self._kept, []
+        for subject, payload in kept:
+            await self.post(subject, payload)
+        version = client.connected_server_version
+        log.info("connected to NATS %s at %s", version, _host(client))
+
+    def _check_version(self, client: Client) -> None:
+        version = client.connected_server_version
+        if (version.major, version.minor) < OLDEST_SERVER:
+            problem = (
+                f"the NATS server at {_host(client)} is {version}; the bridge needs 2.11 or newer "
+                "(per-message TTL): upgrade nats-server"
+            )
+            if not self.up_before:
+                raise StartError(problem)
+            raise Unavailable(problem)
+
+    def _remember_servers(self, client: Client) -> None:
+        """Keep the other members that a cluster names, for when this server dies."""
+        known = {(server.hostname, server.port) for server in client.servers}
+        given = {_address(url) for url in self._endpoint.servers}
+        sample = self._endpoint.servers[0]
+        userinfo = sample.rpartition("@")[0].partition("://")[2]
+        scheme = sample.partition("://")[0] if "://" in sample else "nats"
+        self._servers = self._endpoint.servers + [
+            f"{scheme}://{userinfo + '@' if userinfo else ''}{host}:{port}"
+            for host, port in sorted(known - given, key=str)
+        ]
+
+    async def _drop(self) -> None:
+        client, self._client = self._client, None
+        self._jetstream = None
+        if self._up.is_set():
+            self._up.clear()
+            self._on_lost()
+        if client is not None and not client.is_closed:
+            with contextlib.suppress(OSError, nats.errors.Error, TimeoutError):
+                await asyncio.wait_for(client.close(), CONNECT_TIMEOUT_SECONDS)
+
+    async def _report(self, error: Exception) -> None:
+        """Take nats-py's asynchronous errors; a refused permission is told nowhere else."""
+        self._last_error = str(error) or type(error).__name__
+        if self._up.is_set():
+            log.warning("NATS reports: %s", self._last_error)
+
+    def _note(self, error: Exception) -> None:
+        text = str(error) or type(error).__name__
+        if self._last_error and type(error) in (nats.errors.NoServersError, TimeoutError):
+            text = self._last_error
+        self._last_error = text
+        shown = ", ".join(map(_without_userinfo, self._endpoint.servers))
+        log.warning("cannot use NATS at %s yet: %s", shown, text)
+
+
+def _host(client: Client) -> str:
+    url = client.connected_url
+    return f"{url.hostname}:{url.port}" if url is not None else "?"
+
+
+def _address(url: str) -> tuple[str, int]:
+    host, _, port = _without_userinfo(url).rpartition("://")[2].partition(":")
+    return host, int(port or 4222)
+
+
+def _without_userinfo(url: str) -> str:
+    scheme, separator, rest = url.rpartition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

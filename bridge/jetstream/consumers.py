@@ -1,0 +1,201 @@
+"""Consumers: made for a subscription, read back, deleted."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from nats.aio.client import Client
+
+from bridge.errors import RequestInvalid, Unavailable
+from bridge.interest import Subscription
+from bridge.jetstream.connection import ApiError, Connection
+
+_SECOND = 1_000_000_000
+
+PINNED_IDLE_SECONDS = 3600.0
+MAX_ACK_PENDING = 20_000
+MAX_WAITING = 512
+
+CONSUMER_NOT_FOUND = 10014
+# What creating says of a name that is taken by a consumer with another configuration.
+CONSUMER_EXISTS = {10013, 10148, 10012}
+TOO_MANY_CONSUMERS = 10026
+
+_CONCURRENT_INFOS = 16
+
+
+@dataclass(frozen=True)
+class ConsumerState:
+    """A durable consumer and how far it has come; times are RFC 3339 in UTC."""
+
+    subscription: Subscription
+    name: str
+    created: str
+    pending: int
+    ack_pending: int
+    redelivered: int
+    waiting: int
+    delivered_sequence: int
+    last_delivery: str | None
+
+
+class Consumers:
+    """The durable consumers of one stream, by JetStream's API.
+
+    `ack_wait` and `idle` are in seconds: how long an unanswered delivery is out before it comes
+    again, and how long a standing subscription may go unused.
+    """
+
+    def __init__(
+        self, connection: Connection, stream: str, *, ack_wait: float, idle: float
+    ) -> None:
+        self._connection = connection
+        self._stream = stream
+        self._ack_wait = ack_wait
+        self._idle = idle
+
+    def config(self, subscription: Subscription, *, only_new: bool) -> dict[str, Any]:
+        """Write a subscription as a consumer configuration.
+
+        One whose filter pins a correlation ID is short-lived: one replica, gone after an idle
+        hour. It is kept in a file all the same, since one in memory would forget its place when
+        its server restarts and deliver everything again.
+        """
+        interest = subscription.interest
+        pinned = interest.pin is not None
+        config: dict[str, Any] = {
+            "name": subscription.name,
+            "durable_name": subscription.name,
+            "description": _describe(subscription),
+            "metadata": subscription.metadata(),
+            "deliver_policy": "new" if only_new else "all",
+            "ack_policy": "explicit",
+            "ack_wait": int(self._ack_wait * _SECOND),
+            "max_deliver": -1,
+            "max_ack_pending": MAX_ACK_PENDING,
+            "max_waiting": MAX_WAITING,
+            "replay_policy": "instant",
+            "filter_subjects": interest.patterns(),
+            "inactive_threshold": int((PINNED_IDLE_SECONDS if pinned else self._idle) * _SECOND),
+            "num_replicas": 1 if pinned else 0,
+        }
+        return config
+
+    async def create(
+        self, subscription: Subscription, *, only_new: bool, after: int | None = None
+    ) -> None:
+        """Make the subscription's consumer unless it is there already, in whatever state.
+
+        `after` is a sequence of the stream that it begins behind.
+        Raises Unavailable or RequestInvalid.
+        """
+        config = self.config(subscription, only_new=only_new)
+        if after is not None:
+            config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
+        await self.create_from(config)
+
+    async def create_from(self, config: dict[str, Any]) -> None:
+        """Make a consumer from a configuration, content with one that has its name.
+
+        Raises Unavailable or RequestInvalid.
+        """
+        subject = f"$JS.API.CONSUMER.CREATE.{self._stream}.{config['name']}"
+        request = {"stream_name": self._stream, "config": config, "action": "create"}
+        try:
+            await self._connection.request(subject, request)
+        except ApiError as error:
+            if error.err_code in CONSUMER_EXISTS:
+                return
+            if error.err_code == TOO_MANY_CONSUMERS:
+                raise RequestInvalid(
+                    "there are too many subscriptions; delete those that are not used "
+                    "(DELETE /api/subscriptions/{name}), or wait with `since`, which makes none"
+                ) from error
+            raise Unavailable(f"JetStream cannot make the subscription: {error}") from error
+
+    async def delete(self, name: str) -> bool:
+        """Delete a consumer; False if there is none of this name.
+
+        Raises Unavailable.
+        """
+        try:
+            await self._connection.request(f"$JS.API.CONSUMER.DELETE.{self._stream}.{name}")
+        except ApiError as error:
+            if error.err_code == CONSUMER_NOT_FOUND:
+                return False
+            raise Unavailable(f"JetStream cannot delete {name}: {error}") from error
+        return True
+
+    async def info(self, name: str) -> ConsumerState | None:
+        """Ask how a consumer stands; None if it is gone or is not a subscription.
+
+        Raises Unavailable.
+        """
+        try:
+            answer = await self._connection.request(f"$JS.API.CONSUMER.INFO.{self._stream}.{name}")
+        except ApiError as error:
+            if error.err_code == CONSUMER_NOT_FOUND:
+                return None
+            raise Unavailable(f"JetStream cannot tell of {name}: {error}") from error
+        return _state(answer)
+
+    async def infos(self, names: Iterable[str]) -> list[ConsumerState]:
+        """Ask how several consumers stand, a bounded number at once.
+
+        Raises Unavailable.
+        """
+        gate = asyncio.Semaphore(_CONCURRENT_INFOS)
+
+        async def one(name: str) -> ConsumerState | None:
+            async with gate:
+                return await self.info(name)
+
+        states = await asyncio.gather(*map(one, names))
+        return [state for state in states if state is not None]
+
+    async def list(self, client: Client) -> list[ConsumerState]:
+        """List every subscription of the stream, a page at a time.
+
+        Raises Unavailable or ApiError.
+        """
+        found: list[ConsumerState] = []
+        offset = 0
+        while True:
+            answer = await self._connection.request(
+                f"$JS.API.CONSUMER.LIST.{self._stream}", {"offset": offset}, client=client
+            )
+            page = answer.get("consumers") or []
+            found += [state for info in page if (state := _state(info)) is not None]
+            offset += len(page)
+            if not page or offset >= answer.get("total", 0):
+                return found
+
+
+def _describe(subscription: Subscription) -> str:
+    """Say in a line, for `nats consumer ls`, who waits for what."""
+    interest = subscription.interest
+    parts = [
+        f"{subscription.owner} waits for {', '.join(interest.types or ('any type',))}",
+        f"on {', '.join(interest.topics)}" if interest.topics else "",
+        f"where {interest.filter}" if interest.filter else "",
+    ]
+    return " ".join(part for part in parts if part)[:1024]
+
+
+def _state(info: dict[str, Any]) -> ConsumerState | None:
+    subscription = Subscription.from_metadata(info.get("config", {}).get("metadata") or {})
+    if subscription is None:
+        return None
+    delivered = info.get("delivered", {})
+    return ConsumerState(
+        subscription=subscription,
+        name=info["name"],
+        created=info.get("created", ""),
+        pending=info.get("num_pending", 0),
+        ack_pending=info.get("num_ack_pending", 0),
+        redelivered=info.get("num_redelivered", 0),
+        waiting=info.get("num_waiting", 0),
+        delivered_sequence=delivered.get("stream_seq", 0),
+        last_delivery=delivered.get("last_active"),
+    )

@@ -1,0 +1,101 @@
+"""The publisher: puts events on the stream and says so only when JetStream has."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+import nats.errors
+from nats.js import api
+from nats.js.errors import APIError, NoStreamResponseError, TooManyStalledMsgsError
+
+from bridge import subjects
+from bridge.errors import EventTooLarge, Unavailable
+from bridge.events import Event
+from bridge.jetstream.connection import Connection
+from bridge.jetstream.message import ID_HEADER, TTL_HEADER, envelope
+
+log = logging.getLogger("bridge.publisher")
+
+ATTEMPT_SECONDS = 1.5
+"""How long one attempt is waited for; the next has the same message ID and cannot store twice."""
+
+PAUSE_SECONDS = 0.1
+
+# No answer, no leader, no connection: any of them may pass. What the server refuses does not.
+_RETRIED = (
+    TimeoutError,
+    Unavailable,
+    NoStreamResponseError,
+    TooManyStalledMsgsError,
+    nats.errors.ConnectionClosedError,
+    nats.errors.OutboundBufferLimitError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """JetStream's word that an event is stored at `sequence`, now or (`duplicate`) before."""
+
+    sequence: int
+    duplicate: bool
+    attempts: int
+
+
+class Publisher:
+    """Publishes events; `timeout` bounds in seconds how long one may stay unconfirmed."""
+
+    def __init__(self, connection: Connection, *, timeout: float) -> None:
+        self._connection = connection
+        self._timeout = timeout
+
+    async def publish(self, event: Event, *, message_id: str, ttl: int | None) -> Stored:
+        """Store an event; `ttl` in whole seconds if it is to go before the stream's own age.
+
+        Raises Unavailable when JetStream did not confirm it in time, or is full; EventTooLarge
+        when the server takes no message of this size.
+        """
+        address = subjects.Address(
+            event.project, event.topic, event.event_type, event.correlation_ids
+        )
+        headers = {ID_HEADER: message_id}
+        if ttl is not None:
+            headers[TTL_HEADER] = str(ttl)
+        subject, payload = subjects.event_subject(address), envelope(event)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._timeout
+        attempts = 0
+        while True:
+            attempts += 1
+            wait = max(0.0, min(deadline - loop.time(), ATTEMPT_SECONDS))
+            try:
+                ack = await self._attempt(subject, payload, headers, wait)
+                return Stored(ack.seq, bool(ack.duplicate), attempts)
+            except _RETRIED as error:
+                if deadline - loop.time() <= PAUSE_SECONDS:
+                    raise self._unconfirmed(event.event_id) from error
+                log.info("event %s is not confirmed yet; sending it again", event.event_id)
+                await asyncio.sleep(PAUSE_SECONDS)
+            except nats.errors.MaxPayloadError as error:
+                raise EventTooLarge(
+                    "the event is larger than the NATS server takes; publish a reference to large "
+                    "data instead of the data"
+                ) from error
+            except APIError as error:
+                raise Unavailable(
+                    f"JetStream does not take the event: {error.description}", retry_after=5
+                ) from error
+
+    async def _attempt(
+        self, subject: str, payload: bytes, headers: dict[str, str], wait: float
+    ) -> api.PubAck:
+        jetstream = await self._connection.usable(wait)
+        future = await jetstream.publish_async(subject, payload, wait_stall=wait, headers=headers)
+        return await asyncio.wait_for(future, wait)
+
+    @staticmethod
+    def _unconfirmed(event_id: str) -> Unavailable:
+        return Unavailable(
+            "JetStream did not confirm the event, so it may or may not be stored; publish it again "
+            f"with event_id {event_id!r}, which cannot store it twice",
+            event_id=event_id,
+        )

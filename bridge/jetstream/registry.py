@@ -1,0 +1,130 @@
+"""The registry: who subscribes to what, on any replica, without asking JetStream for each event.
+
+It is read from the list of consumers at each connection and kept up to date by JetStream's
+advisories about consumers that are made and deleted, which every replica receives.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterable, Iterator
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from bridge.errors import Unavailable
+from bridge.events import Event
+from bridge.interest import Subscription
+from bridge.jetstream.consumers import Consumers, ConsumerState
+
+log = logging.getLogger("bridge.registry")
+
+_ADVISORY = "$JS.EVENT.ADVISORY.CONSUMER"
+_ANY = ""
+
+
+class Registry:
+    """Every durable subscription of the stream, found by name and by what it would match."""
+
+    def __init__(self, consumers: Consumers, stream: str) -> None:
+        self._consumers = consumers
+        self._stream = stream
+        self._by_name: dict[str, Subscription] = {}
+        self._by_type: dict[tuple[str, str], dict[str, Subscription]] = {}
+        self._lookups: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def has(self, name: str) -> bool:
+        """Tell whether a consumer of this name is known to exist."""
+        return name in self._by_name
+
+    def get(self, name: str) -> Subscription | None:
+        """Give the subscription of this name, if it is known."""
+        return self._by_name.get(name)
+
+    def of_project(self, project: str) -> list[tuple[str, Subscription]]:
+        """Give a project's subscriptions with their names."""
+        return [
+            (name, found)
+            for name, found in self._by_name.items()
+            if found.interest.project == project
+        ]
+
+    def owners(self, event: Event) -> list[str]:
+        """Name, sorted, every agent and group with a subscription that matches the event."""
+        return sorted({found.owner for found in self._matching(event)})
+
+    def add(self, subscription: Subscription) -> None:
+        """Note that a subscription's consumer exists."""
+        if subscription.name in self._by_name:
+            return
+        self._by_name[subscription.name] = subscription
+        for key in _keys(subscription):
+            self._by_type.setdefault(key, {})[subscription.name] = subscription
+
+    def discard(self, name: str) -> None:
+        """Note that the consumer of this name does not exist."""
+        subscription = self._by_name.pop(name, None)
+        if subscription is None:
+            return
+        for key in _keys(subscription):
+            bucket = self._by_type[key]
+            del bucket[name]
+            if not bucket:
+                del self._by_type[key]
+
+    def clear(self) -> None:
+        """Forget everything: the stream is another one now."""
+        self._by_name.clear()
+        self._by_type.clear()
+
+    async def attach(self, client: Client) -> None:
+        """Follow the advisories of a new connection and read the list of consumers once.
+
+        The advisories come first: a consumer made while the list is read is not missed.
+        Raises Unavailable or ApiError.
+        """
+        for kind, handler in (("CREATED", self._created), ("DELETED", self._deleted)):
+            await client.subscribe(f"{_ADVISORY}.{kind}.{self._stream}.*", cb=handler)
+        listed = await self._consumers.list(client)
+        for name in self._by_name.keys() - {state.name for state in listed}:
+            self.discard(name)
+        for state in listed:
+            self._add(state)
+
+    async def _created(self, msg: Msg) -> None:
+        name = json.loads(msg.data).get("consumer", "")
+        if name and name not in self._by_name:
+            task = asyncio.create_task(self._look_up(name))
+            self._lookups.add(task)
+            task.add_done_callback(self._lookups.discard)
+
+    async def _deleted(self, msg: Msg) -> None:
+        self.discard(json.loads(msg.data).get("consumer", ""))
+
+    async def _look_up(self, name: str) -> None:
+        try:
+            state = await self._consumers.info(name)
+        except Unavailable as error:
+            log.info("cannot look up new subscription %s: %s", name, error)
+            return
+        if state is not None:
+            self._add(state)
+
+    def _add(self, state: ConsumerState) -> None:
+        """Note a listed consumer, unless its name belies its metadata: no wait would find it."""
+        if state.name == state.subscription.name:
+            self.add(state.subscription)
+
+    def _matching(self, event: Event) -> Iterator[Subscription]:
+        for key in ((event.project, event.event_type), (event.project, _ANY)):
+            for subscription in self._by_type.get(key, {}).values():
+                if subscription.interest.accepts(event):
+                    yield subscription
+
+
+def _keys(subscription: Subscription) -> Iterable[tuple[str, str]]:
+    interest = subscription.interest
+    return [(interest.project, name) for name in interest.types or (_ANY,)]

@@ -1,0 +1,187 @@
+"""The stream: made if missing, compared with what it should be, and asked how it stands."""
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from nats.aio.client import Client
+
+from bridge import subjects
+from bridge.errors import StartError, Unavailable
+from bridge.jetstream.connection import ApiError, Connection
+
+log = logging.getLogger("bridge.stream")
+
+_SECOND = 1_000_000_000  # JetStream's durations are nanoseconds
+STREAM_NOT_FOUND = 10059
+
+# Changing these on an existing stream is refused by the server, or would change what is retained
+# for others in ways that a start of the bridge must not decide.
+_ESSENTIAL = {"subjects", "retention", "allow_msg_ttl"}
+_FIXED = {"storage", "retention", "max_consumers"}
+
+
+@dataclass(frozen=True)
+class StreamShape:
+    """What the stream should be; ages and windows in seconds, -1 for no limit on bytes."""
+
+    name: str = "EVENTS"
+    manage: bool = True
+    max_messages: int = 10_000
+    max_age: float = 86_400
+    max_bytes: int = -1
+    replicas: int = 1
+    duplicate_window: float = 120
+    max_consumers: int = 100_000
+
+    def config(self) -> dict[str, Any]:
+        """Write the shape as a JetStream stream configuration (NATS ADR-8, ADR-43 for TTLs)."""
+        return {
+            "name": self.name,
+            "description": "Events of AI agents, published and read through the event bridge",
+            "subjects": [subjects.ALL],
+            "retention": "limits",
+            "storage": "file",
+            "discard": "old",
+            "max_msgs": self.max_messages,
+            "max_age": int(self.max_age * _SECOND),
+            "max_bytes": self.max_bytes,
+            "num_replicas": self.replicas,
+            "duplicate_window": int(self.duplicate_window * _SECOND),
+            "max_consumers": self.max_consumers,
+            "allow_msg_ttl": True,
+            "allow_direct": True,
+        }
+
+
+@dataclass(frozen=True)
+class StreamState:
+    """How the stream stands: `epoch` is its creation in ns, `skew` the server's clock minus ours.
+
+    `max_age` is in seconds and 0 for no limit, `max_messages` is -1 for none.
+    """
+
+    epoch: int
+    messages: int
+    first_sequence: int
+    last_sequence: int
+    max_messages: int
+    max_age: float
+    replicas: int
+    skew: float
+
+
+async def ensure_stream(connection: Connection, client: Client, shape: StreamShape) -> StreamState:
+    """Make the stream if it is missing, mend it if it may be, and say how it stands.
+
+    Raises StartError if it can never serve the bridge, Unavailable if it cannot be asked.
+    """
+    try:
+        info = await connection.request(f"$JS.API.STREAM.INFO.{shape.name}", client=client)
+    except ApiError as error:
+        if error.err_code != STREAM_NOT_FOUND:
+            raise _unusable(error, "ask about", shape) from error
+        return _state(await _create(connection, client, shape), 0.0)
+    return _state(await _mend(connection, client, shape, info), 0.0)
+
+
+async def stream_state(connection: Connection, name: str) -> StreamState:
+    """Ask how the stream stands.
+
+    Raises ApiError (10059 if it is gone) or Unavailable.
+    """
+    before = time.time()
+    info = await connection.request(f"$JS.API.STREAM.INFO.{name}")
+    told = info.get("ts")
+    skew = _moment(told) - (before + time.time()) / 2 if told else 0.0
+    return _state(info, skew)
+
+
+def drift(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Name the fields in which a stream differs from what it should be: found, wanted.
+
+    The server's own metadata and defaults that nobody asked for are not differences.
+    """
+    return {
+        key: (found.get(key), value)
+        for key, value in wanted.items()
+        if key != "description" and found.get(key) != value
+    }
+
+
+async def _create(connection: Connection, client: Client, shape: StreamShape) -> dict[str, Any]:
+    if not shape.manage:
+        raise StartError(
+            f"stream {shape.name} does not exist and BRIDGE_STREAM_MANAGE is false: create it with "
+            "the nats CLI, or let the bridge do it"
+        )
+    name = f"$JS.API.STREAM.CREATE.{shape.name}"
+    try:
+        info = await connection.request(name, shape.config(), client=client)
+    except ApiError as error:
+        raise _unusable(error, "create", shape) from error
+    log.info("created stream %s", shape.name)
+    return info
+
+
+async def _mend(
+    connection: Connection, client: Client, shape: StreamShape, info: dict[str, Any]
+) -> dict[str, Any]:
+    differences = drift(info["config"], shape.config())
+    if not differences:
+        return info
+    told = "; ".join(f"{key} is {was!r}, not {want!r}" for key, (was, want) in differences.items())
+    essential = differences.keys() & _ESSENTIAL
+    changeable = differences.keys() - _FIXED
+    if not shape.manage or not changeable:
+        if essential:
+            raise StartError(f"stream {shape.name} cannot carry the bridge's events: {told}")
+        log.warning("stream %s differs and is left as it is: %s", shape.name, told)
+        return info
+    log.warning("stream %s differs: %s; updating what may be updated", shape.name, told)
+    wanted = info["config"] | {key: differences[key][1] for key in changeable}
+    try:
+        request = f"$JS.API.STREAM.UPDATE.{shape.name}"
+        return await connection.request(request, wanted, client=client)
+    except ApiError as error:
+        if essential:
+            raise StartError(
+                f"stream {shape.name} cannot carry the bridge's events and the server refuses to "
+                f"change it ({error.description}): {told}"
+            ) from error
+        log.warning("the server refuses to update stream %s: %s", shape.name, error.description)
+        return info
+
+
+def _unusable(error: ApiError, verb: str, shape: StreamShape) -> Exception:
+    """Sort a refusal: what may pass is tried again, what will not is for the operator."""
+    text = f"NATS will not {verb} stream {shape.name}: {error.description}"
+    passing = error.code == 503 or "insufficient" in error.description or error.err_code == 0
+    return Unavailable(text) if passing else StartError(text)
+
+
+def _state(info: dict[str, Any], skew: float) -> StreamState:
+    state, config = info["state"], info["config"]
+    return StreamState(
+        epoch=_nanoseconds(info["created"]),
+        messages=state["messages"],
+        first_sequence=state["first_seq"],
+        last_sequence=state["last_seq"],
+        max_messages=config.get("max_msgs", -1),
+        max_age=config.get("max_age", 0) / _SECOND,
+        replicas=config.get("num_replicas", 1),
+        skew=skew,
+    )
+
+
+def _moment(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _nanoseconds(text: str) -> int:
+    """Read an RFC 3339 time as nanoseconds since 1970; floats would round them."""
+    head, _, fraction = text.rstrip("Z").partition(".")
+    whole = int(datetime.fromisoformat(f"{head}+00:00").timestamp())
+    return whole * _SECOND + int(fraction.ljust(9, "0")[:9] or 0)

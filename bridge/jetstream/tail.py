@@ -1,0 +1,240 @@
+"""The tail: keeps the mirror at the stream's end through one ordered consumer.
+
+An ordered consumer (NATS ADR-17) needs no acks and no durability: it is made again behind the last
+message that arrived in order whenever anything is amiss. The stream itself is looked at every few
+seconds, for what no message tells: a purge, a deletion, another stream under the same name.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from itertools import count
+
+from bridge.errors import Unavailable
+from bridge.jetstream.connection import ApiError, Connection
+from bridge.jetstream.consumers import Consumers
+from bridge.jetstream.message import TTL_HEADER, Message
+from bridge.jetstream.mirror import Mirror
+from bridge.jetstream.pulls import Ended, Inbox
+from bridge.jetstream.stream import STREAM_NOT_FOUND, StreamState, stream_state
+
+log = logging.getLogger("bridge.tail")
+
+BATCH = 500
+PULL_SECONDS = 60.0
+IDLE_SECONDS = 120
+LOOK_SECONDS = 3.0
+EXPIRE_SECONDS = 1.0
+PAUSE_SECONDS = 0.2
+
+
+class Tail:
+    """Follows the stream into a `Mirror`; `stream_lost` is awaited when the stream is gone."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        inbox: Inbox,
+        consumers: Consumers,
+        stream: str,
+        stream_lost: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._connection = connection
+        self._inbox = inbox
+        self._consumers = consumers
+        self._stream = stream
+        self._stream_lost = stream_lost
+        self._mirror: Mirror | None = None
+        self._caught_up_to = 0
+        self._skew = 0.0
+        self._consumer = ""
+        self._expected = 1
+        self._restart = asyncio.Event()
+        self._numbers = count(1)
+        self._changed = asyncio.Event()
+
+    @property
+    def mirror(self) -> Mirror:
+        """The stream's content.
+
+        Raises Unavailable before the stream was seen for the first time.
+        """
+        if self._mirror is None:
+            raise Unavailable("the bridge is starting and has not read the event store yet")
+        return self._mirror
+
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything is here that the stream held when it was last looked at."""
+        return self._mirror is not None and self._mirror.last_sequence >= self._caught_up_to
+
+    @property
+    def epoch(self) -> int:
+        """The stream's creation time in ns since 1970, 0 before it is known."""
+        return self._mirror.epoch if self._mirror is not None else 0
+
+    @property
+    def last_sequence(self) -> int:
+        """The newest sequence known."""
+        return self._mirror.last_sequence if self._mirror is not None else 0
+
+    @property
+    def retained(self) -> int:
+        """How many messages the mirror holds."""
+        return len(self._mirror) if self._mirror is not None else 0
+
+    def now(self) -> float:
+        """Give the time in Unix seconds by the server's clock, which dates the messages."""
+        return time.time() + self._skew
+
+    def adopt(self, state: StreamState) -> None:
+        """Take note of the stream that a new connection found; another one starts a new mirror."""
+        self._caught_up_to = state.last_sequence
+        old = self._mirror
+        if old is None or old.epoch != state.epoch or state.last_sequence < old.last_sequence:
+            if old is not None:
+                log.warning("stream %s is another one now; reading it anew", self._stream)
+            self._mirror = _new_mirror(state)
+            if old is not None:
+                old.wake_all()
+        else:
+            self._align(old, state)
+        self._restart.set()
+
+    async def reach(self, sequence: int, timeout: float) -> bool:
+        """Wait until the mirror has come as far as `sequence`, at most `timeout` seconds."""
+        deadline = asyncio.get_running_loop().time() + timeout
+        while self.last_sequence < sequence:
+            self._changed.clear()
+            left = deadline - asyncio.get_running_loop().time()
+            try:
+                await asyncio.wait_for(self._changed.wait(), left)
+            except TimeoutError:
+                return False
+        return True
+
+    async def run(self) -> None:
+        """Follow the stream until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow())
+            tasks.create_task(self._look())
+            tasks.create_task(self._expire())
+
+    async def _follow(self) -> None:
+        while True:
+            await self._restart.wait()
+            try:
+                await self._connection.usable(wait=3600)
+                self._restart.clear()
+                await self._read_until_restart()
+            except (Unavailable, ApiError) as error:
+                log.info("the tail starts again: %s", error)
+                self._restart.set()
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _read_until_restart(self) -> None:
+        mirror = self.mirror
+        name = f"bridge-tail-{self._inbox.id}-{next(self._numbers)}"
+        await self._consumers.create_from(
+            {
+                "name": name,
+                "description": f"ordered: the tail of bridge {self._inbox.id}",
+                "deliver_policy": "by_start_sequence",
+                "opt_start_seq": mirror.last_sequence + 1,
+                "ack_policy": "none",
+                "max_deliver": 1,
+                "replay_policy": "instant",
+                "inactive_threshold": IDLE_SECONDS * 1_000_000_000,
+                "mem_storage": True,
+                "num_replicas": 1,
+            }
+        )
+        self._consumer, self._expected = name, 1
+        self._inbox.listen(name, self._receive)
+        try:
+            while not self._restart.is_set():
+                pull = await self._inbox.pull(name, BATCH, expires=PULL_SECONDS)
+                why = await self._until_ended(pull.ended)
+                if why in (Ended.GONE, Ended.LOST, None):
+                    self._restart.set()
+        finally:
+            self._inbox.unlisten(name)
+            await self._remove(name)
+
+    async def _until_ended(self, ended: asyncio.Future[Ended]) -> Ended | None:
+        restart = asyncio.create_task(self._restart.wait())
+        try:
+            await asyncio.wait((ended, restart), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            restart.cancel()
+        return ended.result() if ended.done() else None
+
+    async def _remove(self, name: str) -> None:
+        try:
+            if self._connection.is_up:
+                await self._consumers.delete(name)
+        except Unavailable as error:
+            log.debug("consumer %s goes by itself when idle: %s", name, error)
+
+    async def _receive(self, message: Message) -> None:
+        if message.consumer_sequence != self._expected or message.consumer != self._consumer:
+            self._restart.set()  # something between was lost: read again from the last in order
+            return
+        self._expected += 1
+        mirror = self.mirror
+        if message.sequence <= mirror.last_sequence:
+            return
+        mirror.add(message.event(mirror.epoch), message.stored_at, ttl=_ttl(message))
+        self._changed.set()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            if not self._connection.is_up or self._mirror is None:
+                continue
+            try:
+                state = await stream_state(self._connection, self._stream)
+            except ApiError as error:
+                if error.err_code == STREAM_NOT_FOUND:
+                    log.warning("stream %s is gone", self._stream)
+                    await self._stream_lost()
+                continue
+            except Unavailable:
+                continue
+            self._skew = state.skew
+            if state.epoch != self.epoch or state.last_sequence < self.last_sequence:
+                await self._stream_lost()
+            elif self.last_sequence >= state.last_sequence:
+                self._align(self.mirror, state)
+
+    def _align(self, mirror: Mirror, state: StreamState) -> None:
+        """Forget what the stream no longer holds for reasons that no message told of."""
+        mirror.max_messages, mirror.max_age = state.max_messages, state.max_age
+        mirror.cut_before(state.first_sequence)
+        mirror.expire(self.now())
+        if len(mirror) > state.messages and mirror.last_sequence == state.last_sequence:
+            log.info("messages were deleted inside the stream; reading it anew")
+            self._mirror = _new_mirror(state)
+            mirror.wake_all()
+            self._restart.set()
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(EXPIRE_SECONDS)
+            if self._mirror is not None:
+                self._mirror.expire(self.now())
+
+
+def _new_mirror(state: StreamState) -> Mirror:
+    return Mirror(
+        state.epoch,
+        max_messages=state.max_messages,
+        max_age=state.max_age,
+        loaded_from=max(state.first_sequence, 1),
+    )
+
+
+def _ttl(message: Message) -> float | None:
+    text = message.headers.get(TTL_HEADER, "").removesuffix("s")
+    return float(text) if text.isdigit() else None

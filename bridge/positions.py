@@ -1,0 +1,88 @@
+"""Positions: where in the stream a reader wants to begin or end, from the text it gave."""
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bridge.cursors import looks_like_cursor, read_cursor
+from bridge.errors import CursorInvalid
+from bridge.jetstream import JetStream, Mirror
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_SPACE_FOR_PLUS = re.compile(r" (?=\d\d:?\d\d$)")
+CATCH_UP_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Why a position is no longer retained, and how many of the project's events went with it."""
+
+    reason: str
+    lost: int | None
+
+    def as_json(self) -> dict[str, object]:
+        """Give the gap as agents see it."""
+        return {"reason": self.reason, "lost": self.lost}
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place behind `sequence`; `gap` if what the reader asked for is gone."""
+
+    sequence: int
+    gap: Gap | None = None
+
+
+async def locate(jetstream: JetStream, project: str, text: str) -> Position:
+    """Find a position: a cursor, `earliest`, `now`, an RFC 3339 time or an event ID.
+
+    A time without an offset is UTC. Raises CursorInvalid for anything else.
+    """
+    if text == "earliest":
+        return Position(jetstream.mirror.first_sequence - 1)
+    if text == "now":
+        return Position(jetstream.mirror.last_sequence)
+    if looks_like_cursor(text):
+        return await _at_cursor(jetstream, project, text)
+    if _DATE.match(text):
+        return _at_time(jetstream.mirror, project, text)
+    entry = jetstream.mirror.by_id(project, text)
+    if entry is None:
+        raise CursorInvalid(
+            f"{text[:80]!r} is not a position: no retained event of this project has that ID. Use "
+            "a `cursor` or `next_cursor` from an earlier answer exactly as given, an event ID, an "
+            "RFC 3339 time such as 2026-01-31T12:00:00Z, `earliest` or `now`.",
+            given=text[:80],
+        )
+    return Position(entry.event.sequence)
+
+
+async def _at_cursor(jetstream: JetStream, project: str, text: str) -> Position:
+    cursor = read_cursor(text)
+    if cursor.epoch == jetstream.epoch:
+        # Another replica may have handed out a cursor that this one has yet to see.
+        await jetstream.reach(cursor.sequence, CATCH_UP_SECONDS)
+    mirror = jetstream.mirror
+    oldest = mirror.first_sequence
+    if cursor.epoch != mirror.epoch or cursor.sequence > mirror.last_sequence:
+        return Position(oldest - 1, Gap("stream_recreated", None))
+    if cursor.sequence >= oldest - 1:
+        return Position(cursor.sequence)
+    lost = mirror.lost(project, cursor.sequence)
+    return Position(oldest - 1, None if lost == 0 else Gap("evicted", lost))
+
+
+def _at_time(mirror: Mirror, project: str, text: str) -> Position:
+    try:
+        # A `+` in a query string that nobody encoded arrives as a space.
+        moment = datetime.fromisoformat(_SPACE_FOR_PLUS.sub("+", text))
+    except ValueError as error:
+        raise CursorInvalid(
+            f"{text[:80]!r} is not an RFC 3339 time; write it like 2026-01-31T12:00:00Z",
+            given=text[:80],
+        ) from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    since = moment.timestamp()
+    lost = mirror.lost_since(project, since)
+    return Position(mirror.before(since), Gap("evicted", lost) if lost else None)

@@ -1,0 +1,104 @@
+"""Subjects: the NATS address of an event, and the patterns that select events by it.
+
+`events.<project>.<topic>.<event_type>.<correlation>`, where `_` stands for no correlation ID. An
+event with two different correlation IDs (one beside `data`, one inside) carries both, as a fifth
+and a sixth token, so that the server finds it under either.
+
+Tokens are percent-encoded as in RFC 3986 section 2.1, but for `A-Z a-z 0-9 _ -` alone: NATS gives
+`.`, `*`, `>` and white space a meaning, and a token must survive terminals and shells as well.
+"""
+
+import re
+from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple
+from urllib.parse import unquote
+
+PREFIX = "events"
+ALL = f"{PREFIX}.>"
+NO_CORRELATION = "_"
+DEFAULT_TOPIC = "coordination"
+UNTYPED = "message"
+"""The event type of a foreign message whose subject is too short to name one."""
+
+MAX_PATTERNS = 96
+"""More patterns than this on one consumer cost the server more than they spare the bridge."""
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+"""What topics and event types may be called."""
+
+_SPECIAL = re.compile(rb"[^A-Za-z0-9_-]")
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+\Z")
+
+
+class Address(NamedTuple):
+    """What a subject says about its event."""
+
+    project: str
+    topic: str
+    event_type: str
+    correlation_ids: tuple[str, ...]
+
+
+def encode_token(text: str) -> str:
+    """Write any non-empty text as one subject token, reversibly and never as a wildcard.
+
+    >>> encode_token("build 7.1")
+    'build%207%2E1'
+    """
+    if _PLAIN.match(text):
+        return text if text != NO_CORRELATION else "%5F"
+    raw = text.encode("utf-8", "surrogatepass")
+    return _SPECIAL.sub(lambda found: b"%%%02X" % found[0][0], raw).decode("ascii")
+
+
+def decode_token(token: str) -> str:
+    """Read a token that `encode_token` wrote; other text comes back as it is."""
+    return unquote(token, errors="surrogatepass") if "%" in token else token
+
+
+def event_subject(address: Address) -> str:
+    """Give the subject that an event is stored under."""
+    correlation = ".".join(map(encode_token, address.correlation_ids)) or NO_CORRELATION
+    project, topic, event_type = map(encode_token, address[:3])
+    return f"{PREFIX}.{project}.{topic}.{event_type}.{correlation}"
+
+
+def parse_subject(subject: str) -> Address:
+    """Read a subject under `events.`, a foreign one too: what it does not say gets a default."""
+    tokens = [decode_token(token) for token in subject.split(".")[1:5]]
+    ids = [decode_token(token) for token in subject.split(".")[4:] if token != NO_CORRELATION]
+    project, topic, event_type = (*tokens, *("", DEFAULT_TOPIC, UNTYPED)[len(tokens) :])[:3]
+    return Address(project, topic, event_type, tuple(ids))
+
+
+def patterns(
+    project: str,
+    types: Sequence[str] | None,
+    topics: Sequence[str] | None,
+    correlation: str | None,
+) -> list[str]:
+    """Give the subject patterns that together select a project's events by type, topic and ID.
+
+    None stands for any. No pattern is a subset of another (the server refuses that). Where the
+    combinations would be too many the topics are left to the reader, so what matches a pattern may
+    still have to be looked at.
+    """
+    if topics is not None and types is not None and len(types) * len(topics) * 3 > MAX_PATTERNS:
+        topics = None
+    base = f"{PREFIX}.{encode_token(project)}"
+    if types is None and correlation is None:
+        return [f"{base}.>"] if topics is None else [f"{base}.{encode_token(t)}.>" for t in topics]
+    heads = [
+        f"{base}.{topic}.{event_type}"
+        for topic, event_type in product(_tokens(topics), _tokens(types))
+    ]
+    if correlation is None:
+        return [pattern for head in heads for pattern in (head, f"{head}.>")]
+    token = encode_token(correlation)
+    tails = (token, f"{token}.*", f"*.{token}")
+    return [f"{head}.{tail}" for head in heads for tail in tails]
+
+
+def _tokens(names: Sequence[str] | None) -> list[str]:
+    return ["*"] if names is None else [encode_token(name) for name in names]

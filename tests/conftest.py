@@ -1,0 +1,64 @@
+"""Fixtures: one nats-server and one bridge for the session, others for tests that break things."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import Agent, Agents, BridgeProcess, NatsServer
+
+
+@pytest.fixture(scope="session")
+def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A nats-server for every test that leaves it as it is."""
+    server = NatsServer(tmp_path_factory.mktemp("nats")).start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def bridge(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeProcess]:
+    """A bridge for every test that leaves it as it is; each test has a project of its own."""
+    process = BridgeProcess(tmp_path_factory.mktemp("bridge"), nats_url, ack_wait_seconds="5")
+    process.start()
+    yield process
+    assert process.stop() == 0, process.log
+
+
+@pytest.fixture
+def agents(bridge: BridgeProcess) -> Iterator[Agents]:
+    """Makes agents of a project that no other test uses."""
+    made = Agents(bridge.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def agent(agents: Agents) -> Agent:
+    return agents()
+
+
+@pytest.fixture
+def own_nats(tmp_path: Path) -> Iterator[NatsServer]:
+    """A nats-server that the test may stop, kill, pause and restart."""
+    folder = tmp_path / "nats"
+    folder.mkdir()
+    server = NatsServer(folder).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def start_bridge(tmp_path: Path) -> Iterator[Callable[..., BridgeProcess]]:
+    """Starts bridges that the test may signal and kill; ends those that are left."""
+    started: list[BridgeProcess] = []
+
+    def start(nats_url: str | None = None, *, ready: bool = True, **settings: Any) -> BridgeProcess:
+        process = BridgeProcess(tmp_path / f"bridge-{len(started)}", nats_url, **settings)
+        started.append(process)
+        return process.start(ready=ready)
+
+    yield start
+    for process in started:
+        process.kill()

@@ -1,0 +1,91 @@
+"""A bridge as users run it: a process started with `bridge serve`."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+
+from tests.support.waiting import eventually
+
+SECRET = "a secret for tests that is long enough to sign with"
+BRIDGE = str(Path(sys.executable).parent / "bridge")
+
+
+def clean_environment(**settings: str) -> dict[str, str]:
+    """Give the environment without any BRIDGE_ variable but those given (without the prefix)."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("BRIDGE_")}
+    return kept | {f"BRIDGE_{key.upper()}": value for key, value in settings.items()}
+
+
+class BridgeProcess:
+    """One `bridge serve` on a free port; settings are keyword arguments without the prefix."""
+
+    def __init__(self, folder: Path, nats_url: str | None = None, **settings: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        given = {"port": "0", "data_dir": str(folder / "data"), "log_format": "json", **settings}
+        if nats_url is not None:
+            given |= {"nats_url": nats_url}
+        given.setdefault("jwt_secret", SECRET)
+        self.url = ""
+        self._folder = folder
+        self._environment = clean_environment(**given)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def api(self) -> str:
+        return f"{self.url}/api"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        return (self._folder / "bridge.log").read_text()
+
+    def start(self, *, ready: bool = True) -> "BridgeProcess":
+        """Start it and wait until it listens and, unless told otherwise, is ready."""
+        path = self._folder / "bridge.log"
+        with path.open("wb") as log:
+            self._process = subprocess.Popen(
+                [BRIDGE, "serve"], env=self._environment, cwd=self._folder, stderr=log
+            )
+        self.url = eventually(self._listening, what="the bridge")
+        if ready:
+            eventually(self.ready, what="readiness")
+        return self
+
+    def ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def signal(self, how: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(how)
+
+    def wait(self, timeout: float = 30) -> int:
+        """Wait for its end and give the exit status."""
+        assert self._process is not None
+        return self._process.wait(timeout)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        assert self._process is not None
+        if self._process.poll() is None:
+            self.signal(how)
+        return self.wait()
+
+    def kill(self) -> None:
+        self.stop(signal.SIGKILL)
+
+    def _listening(self) -> str:
+        assert self._process is not None
+        assert self._process.poll() is None, self.log
+        found = re.search(r"listening on (http://\S+)/api", self.log)
+        return found[1] if found else ""

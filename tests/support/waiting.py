@@ -1,0 +1,17 @@
+"""Waiting for a state, instead of for some time."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], *, within: float = 20.0, what: str = "the state") -> T:
+    """Look until the answer is truthy and give it; fail after `within` seconds."""
+    deadline = time.monotonic() + within
+    while True:
+        if found := look():
+            return found
+        assert time.monotonic() < deadline, f"{what} did not come within {within} s"
+        time.sleep(0.01)
