@@ -66,7 +66,7 @@ class BridgeProcess:
         except httpx.TransportError:
             return False
 
-    def signal(self, how: signal.Signals) -> None:
+    def send(self, how: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(how)
 
@@ -78,7 +78,7 @@ class BridgeProcess:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         assert self._process is not None
         if self._process.poll() is None:
-            self.signal(how)
+            self.send(how)
         return self.wait()
 
     def kill(self) -> None:
