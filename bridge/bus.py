@@ -427,8 +427,8 @@ class Bus:
         """
         epoch = self._jetstream.epoch
         for message in messages:
-            event = message.event(epoch)
-            if interest.accepts(event):
+            event = message.event(epoch) if interest.is_for(message.alias) else None
+            if event is not None and interest.accepts(event):
                 events.append(event)
                 held.add(message)
             else:

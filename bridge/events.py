@@ -77,9 +77,16 @@ class NewEvent:
     @property
     def correlation_ids(self) -> tuple[str, ...]:
         """Every correlation ID, the one beside `data` first, then one inside it if it differs."""
-        inside = correlation_in(self.data)
-        both = (self.correlation_id, inside)
-        return tuple(dict.fromkeys(found for found in both if found))
+        return correlation_ids(self.correlation_id, self.data)
+
+
+def correlation_ids(beside: str | None, data: Mapping[str, Any]) -> tuple[str, ...]:
+    """Give an event's different correlation IDs, at most two: beside its data, and inside."""
+    inside = correlation_in(data)
+    if beside is None or inside is None or beside == inside:
+        found = beside or inside
+        return (found,) if found else ()
+    return (beside, inside)
 
 
 def correlation_in(data: Mapping[str, Any]) -> str | None:

@@ -46,6 +46,14 @@ class Interest:
             and self.passes(event)
         )
 
+    def is_for(self, alias: str | None) -> bool:
+        """Tell whether a copy is meant for this reader: the alias of an event is, only if pinned.
+
+        Whoever is pinned to the event's second correlation ID is served by the alias alone;
+        everybody else by the event itself.
+        """
+        return alias is None or alias == self.indexed_pin
+
     def patterns(self) -> list[str]:
         """Give the subjects to ask the server for; `accepts` has the last word on the rest."""
         return subjects.patterns(self.project, self.types, self.topics, self.indexed_pin)

@@ -1,8 +1,9 @@
 """Subjects: the NATS address of an event, and the patterns that select events by it.
 
 `events.<project>.<topic>.<event_type>.<correlation>`, where `_` stands for no correlation ID. An
-event with two different correlation IDs (one beside `data`, one inside) carries both, as a fifth
-and a sixth token, so that the server finds it under either.
+event with two different correlation IDs (one beside `data`, one inside) is stored under the first,
+and once more as an alias under the second: finding an ID takes one pattern, which costs the server
+the same whatever the stream holds, while several would make it look through every subject.
 
 Tokens are percent-encoded as in RFC 3986 section 2.1, but for `A-Z a-z 0-9 _ -` alone: NATS gives
 `.`, `*`, `>` and white space a meaning, and a token must survive terminals and shells as well.
@@ -21,7 +22,15 @@ DEFAULT_TOPIC = "coordination"
 UNTYPED = "message"
 """The event type of a foreign message whose subject is too short to name one."""
 
-MAX_PATTERNS = 96
+_DEFAULTS = ("", DEFAULT_TOPIC, UNTYPED, NO_CORRELATION)
+
+UNCORRELATED = (
+    f"{PREFIX}.*.*.*",
+    f"{PREFIX}.{{{{wildcard(1)}}}}.{{{{wildcard(2)}}}}.{{{{wildcard(3)}}}}.{NO_CORRELATION}",
+)
+"""A subject transform (NATS ADR-30) for foreign messages that leave the correlation token out."""
+
+MAX_PATTERNS = 64
 """More patterns than this on one consumer cost the server more than they spare the bridge."""
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
@@ -37,7 +46,7 @@ class Address(NamedTuple):
     project: str
     topic: str
     event_type: str
-    correlation_ids: tuple[str, ...]
+    correlation: str | None
 
 
 def encode_token(text: str) -> str:
@@ -59,17 +68,21 @@ def decode_token(token: str) -> str:
 
 def event_subject(address: Address) -> str:
     """Give the subject that an event is stored under."""
-    correlation = ".".join(map(encode_token, address.correlation_ids)) or NO_CORRELATION
+    correlation = encode_token(address.correlation) if address.correlation else NO_CORRELATION
     project, topic, event_type = map(encode_token, address[:3])
     return f"{PREFIX}.{project}.{topic}.{event_type}.{correlation}"
 
 
 def parse_subject(subject: str) -> Address:
     """Read a subject under `events.`, a foreign one too: what it does not say gets a default."""
-    tokens = [decode_token(token) for token in subject.split(".")[1:5]]
-    ids = [decode_token(token) for token in subject.split(".")[4:] if token != NO_CORRELATION]
-    project, topic, event_type = (*tokens, *("", DEFAULT_TOPIC, UNTYPED)[len(tokens) :])[:3]
-    return Address(project, topic, event_type, tuple(ids))
+    tokens = subject.split(".")[1:5]
+    project, topic, event_type, correlation = (*tokens, *_DEFAULTS[len(tokens) :])
+    return Address(
+        decode_token(project),
+        decode_token(topic),
+        decode_token(event_type),
+        None if correlation == NO_CORRELATION else decode_token(correlation),
+    )
 
 
 def patterns(
@@ -84,7 +97,7 @@ def patterns(
     combinations would be too many the topics are left to the reader, so what matches a pattern may
     still have to be looked at.
     """
-    if topics is not None and types is not None and len(types) * len(topics) * 3 > MAX_PATTERNS:
+    if topics is not None and types is not None and len(types) * len(topics) > MAX_PATTERNS:
         topics = None
     base = f"{PREFIX}.{encode_token(project)}"
     if types is None and correlation is None:
@@ -93,11 +106,8 @@ def patterns(
         f"{base}.{topic}.{event_type}"
         for topic, event_type in product(_tokens(topics), _tokens(types))
     ]
-    if correlation is None:
-        return [pattern for head in heads for pattern in (head, f"{head}.>")]
-    token = encode_token(correlation)
-    tails = (token, f"{token}.*", f"*.{token}")
-    return [f"{head}.{tail}" for head in heads for tail in tails]
+    tail = ">" if correlation is None else encode_token(correlation)
+    return [f"{head}.{tail}" for head in heads]
 
 
 def _tokens(names: Sequence[str] | None) -> list[str]:

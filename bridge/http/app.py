@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi_offline import FastAPIOffline
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
@@ -21,6 +22,17 @@ from bridge.http.publish import Publish
 from bridge.http.rest import exchange_of, rest_routes
 from bridge.http.wait import Wait
 from bridge.tokens import TokenAuthority
+
+EXPOSED = (
+    "Allow",
+    "Retry-After",
+    "WWW-Authenticate",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+    "X-Request-ID",
+)
+"""The headers that a page of another origin may read."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +62,22 @@ def create_app(bus: Bus, authority: TokenAuthority, options: HttpOptions) -> ASG
     edge = Edge(rest, publish, Wait(bus, access, metrics), bus, metrics)
     if not options.cors_origins:
         return edge
-    return CORSMiddleware(
+    return _Cors(
         edge,
         allow_origins=options.cors_origins,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
-        expose_headers=["X-Request-ID", "Retry-After"],
+        expose_headers=EXPOSED,
     )
+
+
+class _Cors(CORSMiddleware):
+    """CORS whose answers to preflight requests, which no endpoint sees, say `no-store` too."""
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        response.headers["Cache-Control"] = "no-store"
+        return response
 
 
 def _rest(bus: Bus, access: Access, metrics: Metrics) -> FastAPI:
@@ -68,6 +89,7 @@ def _rest(bus: Bus, access: Access, metrics: Metrics) -> FastAPI:
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's way to extend it
     app.exception_handler(BridgeError)(_leave_to_edge)
     app.exception_handler(HTTPException)(_leave_to_edge)
+    app.exception_handler(Exception)(_fail)
     return app
 
 
@@ -78,6 +100,12 @@ async def _leave_to_edge(request: Request, error: Exception) -> Response:
     if not isinstance(error, BridgeError):
         raise error
     exchange_of(request).error = error
+    return Response()
+
+
+async def _fail(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI's form
+    """Say nothing of a failure here: it is raised again, and the edge tells of it."""
+    exchange_of(request).failed = True
     return Response()
 
 

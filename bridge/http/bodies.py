@@ -15,13 +15,9 @@ from bridge.events import (
     NewEvent,
     correlation_in,
 )
-from bridge.http.exchange import invalid_json
 
 MAX_BATCH = 1000
-MAX_DEPTH = 100
 MAX_ID_CHARACTERS = 128
-_SHALLOW = 100
-"""A body with fewer opening brackets than this cannot be nested too deep."""
 
 FIELDS = (
     "event_type",
@@ -34,22 +30,6 @@ FIELDS = (
     "event_id",
 )
 _KNOWN = frozenset(FIELDS)
-
-
-def decode(body: bytes) -> Any:
-    """Read JSON; an empty body is an empty object. Raises RequestInvalid or EventInvalid."""
-    if not body.strip():
-        return {}
-    try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise invalid_json(body, error) from error
-    if body.count(b"[") + body.count(b"{") > _SHALLOW and _depth(content) > MAX_DEPTH:
-        raise EventInvalid(
-            f"the event is nested deeper than {MAX_DEPTH} levels; flatten `data`",
-            limit=MAX_DEPTH,
-        )
-    return content
 
 
 def new_event(content: Any, event_type: str | None, idempotency_key: str | None = None) -> NewEvent:
@@ -228,16 +208,3 @@ def _kind(value: Any) -> str:
         bool: "true or false",
     }
     return names.get(type(value), "null" if value is None else "a number")
-
-
-def _depth(content: Any) -> int:
-    """Count the levels of nesting without recursion."""
-    deepest, stack = 0, [(content, 1)]
-    while stack:
-        value, level = stack.pop()
-        deepest = max(deepest, level)
-        if isinstance(value, dict):
-            value = list(value.values())
-        if isinstance(value, list):
-            stack += [(child, level + 1) for child in value]
-    return deepest

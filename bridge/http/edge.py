@@ -50,11 +50,9 @@ class Edge:
         exchange = Exchange(scope, receive, send)
         exchange.closing = self._bus.draining
         try:
-            await self._dispatch(exchange)
+            await self._serve(exchange)
         except ClientGone:
             exchange.status = CLIENT_CLOSED_REQUEST
-        except BridgeError as error:
-            await self._tell(exchange, error)
         except asyncio.CancelledError:
             raise
         except Exception:
@@ -65,17 +63,27 @@ class Edge:
         finally:
             self._record(exchange)
 
+    async def _serve(self, exchange: Exchange) -> None:
+        try:
+            await self._dispatch(exchange)
+        except BridgeError as error:
+            await self._tell(exchange, error)
+
     async def _dispatch(self, exchange: Exchange) -> None:
-        path = exchange.path
+        path, method = exchange.path, exchange.method
         if not path.startswith(_EVENTS):
             await self._others(exchange)
-        elif path == _WAIT or path.startswith(_WAIT + "/"):
-            self._allow(exchange, "GET")
+        elif path.startswith(_WAIT + "/") or (path == _WAIT and method != "POST"):
+            # `wait` may be an event's type as well: a POST publishes it.
+            self._allow(exchange, *(("GET", "POST") if path == _WAIT else ("GET",)))
             exchange.route = "wait"
             await self._wait(exchange, path[len(_WAIT) + 1 :] or None)
-        elif path in (_EVENTS, _EVENTS + "/") and exchange.method == "POST":
+        elif path in (_EVENTS, _EVENTS + "/") and method == "POST":
             exchange.route = "publish_many"
             await self._publish.many(exchange)
+        elif path == _EVENTS:
+            self._allow(exchange, "GET", "POST")
+            await self._others(exchange)
         elif path.startswith(_EVENTS + "/") and len(path) > len(_EVENTS) + 1:
             self._allow(exchange, "POST")
             exchange.route = "publish"
@@ -90,10 +98,11 @@ class Edge:
             await self._tell(exchange, exchange.error)
 
     @staticmethod
-    def _allow(exchange: Exchange, method: str) -> None:
-        if exchange.method != method:
+    def _allow(exchange: Exchange, *methods: str) -> None:
+        if exchange.method not in methods:
             raise MethodNotAllowed(
-                f"{exchange.path[:200]} takes {method}, not {exchange.method}", allowed=[method]
+                f"{exchange.path[:200]} takes {' or '.join(methods)}, not {exchange.method}",
+                allowed=list(methods),
             )
 
     async def _tell(self, exchange: Exchange, error: BridgeError) -> None:
@@ -107,8 +116,6 @@ class Edge:
             error.message if status >= 500 else error.slug,
             extra=_context(exchange),
         )
-        # A body that was not read to its end would be taken for the next request.
-        exchange.closing = exchange.closing or status == 413
         await exchange.answer(status, body, headers)
 
     def _record(self, exchange: Exchange) -> None:

@@ -9,10 +9,13 @@ from typing import Any
 import orjson
 from starlette.types import Message, Receive, Scope, Send
 
-from bridge.errors import BridgeError, EventTooLarge, RequestInvalid
+from bridge.errors import BridgeError, EventTooLarge
 from bridge.tokens import Principal
 
 REQUEST_ID_LIMIT = 128
+MAX_DISCARDED_BYTES = 33_554_432
+"""How much of a body that is too large is read all the same, so that its sender gets the answer."""
+
 RawHeaders = Sequence[tuple[bytes, bytes]]
 
 _JSON = (b"content-type", b"application/json")
@@ -36,6 +39,7 @@ class Exchange:
         "closing",
         "error",
         "extra_headers",
+        "failed",
         "method",
         "path",
         "principal",
@@ -58,6 +62,7 @@ class Exchange:
         self.status = 0
         self.closing = False
         self.error: BridgeError | None = None
+        self.failed = False
         self.principal: Principal | None = None
         self.extra_headers: list[tuple[bytes, bytes]] = []
 
@@ -72,6 +77,7 @@ class Exchange:
         """Read the whole body, at most `limit` bytes. Raises EventTooLarge or ClientGone."""
         declared = self.header(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > limit:
+            await self._discard(int(declared))
             raise _too_large(limit)
         chunks: list[bytes] = []
         size = 0
@@ -82,10 +88,29 @@ class Exchange:
             chunk = message.get("body", b"")
             size += len(chunk)
             if size > limit:
+                if message.get("more_body"):
+                    await self._discard(size)
                 raise _too_large(limit)
             if not message.get("more_body"):
                 return chunk if not chunks else b"".join((*chunks, chunk))
             chunks.append(chunk)
+
+    async def _discard(self, size: int) -> None:
+        """Read past a body that is refused; `size` is what is known of it in bytes.
+
+        A connection that is closed while its client still writes is reset, and many clients then
+        show that instead of the answer (RFC 9112 section 9.6). One that waits for `100 Continue`
+        has not begun to write.
+        """
+        while size <= MAX_DISCARDED_BYTES and self.header(b"expect") is None:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            if not message.get("more_body"):
+                return
+            if self.header(b"content-length") is None:
+                size += len(message.get("body", b""))
+        self.closing = True
 
     async def disconnected(self) -> None:
         """Return when the client closes its connection; the body must have been read."""
@@ -118,7 +143,7 @@ class Exchange:
 
     async def begin(self, status: int, content: Any, headers: RawHeaders = ()) -> None:
         """Write the whole answer and leave it open, so that a closed connection still shows."""
-        body = orjson.dumps(content)
+        body = orjson.dumps(content)  # may fail, and then nothing has been said yet
         length = (b"content-length", b"%d" % len(body))
         self.status = status
         await self._send(
@@ -137,11 +162,11 @@ class Exchange:
     async def pass_on(self, app: Any) -> None:
         """Let another ASGI application answer, with the bridge's headers.
 
-        If it sets `error`, what it sends is dropped: the caller tells of the error.
+        If it sets `error` or fails, what it sends then is dropped: the caller tells of the error.
         """
 
         async def send(message: Message) -> None:
-            if self.error is not None:
+            if self.error is not None or self.failed:
                 return
             if message["type"] == "http.response.start":
                 self.status = message["status"]
@@ -169,19 +194,4 @@ def _too_large(limit: int) -> EventTooLarge:
         f"the body is larger than the {limit} bytes that this bridge accepts; publish a reference "
         "to large data (a path, a URL) instead of the data",
         limit_bytes=limit,
-    )
-
-
-def invalid_json(body: bytes, error: orjson.JSONDecodeError) -> RequestInvalid:
-    """Say where a body stops being JSON, and what is often the reason."""
-    hint = ""
-    if body[:1] in b"'{" and b"'" in body[:200] and b'"' not in body[:200]:
-        hint = "; JSON takes double quotes, not single ones"
-    elif b"NaN" in body or b"Infinity" in body:
-        hint = "; JSON has no NaN and no Infinity: use null or a string"
-    where = f"line {error.lineno}, column {error.colno}"
-    return RequestInvalid(
-        f"the body is not valid JSON: {error.msg} at {where}{hint}",
-        line=error.lineno,
-        column=error.colno,
     )

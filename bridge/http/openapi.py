@@ -12,6 +12,9 @@ from bridge.http import schemas
 
 DESCRIPTION = """Agents publish events and wait for them; every event lives in NATS JetStream.
 
+Bodies are JSON of at most 100 levels. Whole numbers beyond 64 bits are refused, because they would
+come back rounded; send them as text.
+
 Every path under `/api` takes `Authorization: Bearer <JWT>`. Errors all have one form: `message`
 says what is wrong and how to mend it.
 """
@@ -167,7 +170,7 @@ def _fast_paths() -> dict[str, dict[str, Any]]:
     many = {"type": "array", "items": one, "minItems": 1, "maxItems": 1000}
     example = {"data": {"coverage": 91.5}, "correlation_id": "build-7"}
     publish_errors = (400, 401, 403, 413, 429, 503)
-    wait_errors = (400, 401, 429, 503)
+    wait_errors = (400, 401, 413, 429, 503)
     return {
         "/api/events/{event_type}": {
             "post": {

@@ -25,7 +25,7 @@ def operations_routes(bus: Bus, access: Access, metrics: Metrics) -> APIRouter:
     started = time.monotonic()
     _probes(router, bus, started)
 
-    @router.get("/status", responses=problems(401, 503))
+    @router.get("/status", responses=problems(401, 429, 503))
     async def status(
         request: Request, principal: Annotated[Principal, caller(access)]
     ) -> dict[str, Any]:

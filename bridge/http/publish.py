@@ -3,9 +3,11 @@
 from typing import Any
 
 from bridge.bus import MAX_NAMED_SUBSCRIBERS, Bus, Receipt
+from bridge.errors import RequestInvalid
 from bridge.http.access import Access
-from bridge.http.bodies import decode, new_event, new_events
+from bridge.http.bodies import new_event, new_events
 from bridge.http.exchange import Exchange
+from bridge.http.jsontext import decode
 from bridge.http.metrics import Metrics
 
 ACCEPTED = 202
@@ -47,6 +49,12 @@ class Publish:
             exchange.header(b"authorization")
         )
         body = await exchange.body(self._max_batch_bytes)
+        if exchange.header(b"idempotency-key") is not None:
+            raise RequestInvalid(
+                "the header Idempotency-Key names a single event; give each event of the array its "
+                "own `event_id` instead",
+                field="Idempotency-Key",
+            )
         events = new_events(
             decode(body), self._max_event_bytes, check_sizes=len(body) > self._max_event_bytes
         )

@@ -28,7 +28,9 @@ HISTORY_FIELDS = (
     "limit",
 )
 _WHOLE = re.compile(r"-?[0-9]{1,9}\Z")
-_ANY = {"*", "all"}
+_ALL_TOPICS = "all"
+"""Every topic, as in the catalogue; an event type may be called so."""
+
 _RENAMED = {
     "timeout_ms": "timeout",
     "topics": "topic",
@@ -47,7 +49,7 @@ def parse_query(raw: bytes, known: Collection[str]) -> dict[str, str]:
     An unknown field is an error: a misspelt `filter` would hand out other agents' events.
     """
     fields: dict[str, str] = {}
-    for name, value in parse_qsl(raw.decode("latin-1"), keep_blank_values=True):
+    for name, value in _pairs(raw):
         if name not in known:
             near = [_RENAMED.get(name, "")]
             near = near if near[0] in known else difflib.get_close_matches(name, known, n=1)
@@ -61,6 +63,15 @@ def parse_query(raw: bytes, known: Collection[str]) -> dict[str, str]:
         if value:
             fields[name] = value
     return fields
+
+
+def _pairs(raw: bytes) -> list[tuple[str, str]]:
+    try:
+        return parse_qsl(raw.decode(), keep_blank_values=True, errors="strict")
+    except UnicodeDecodeError as error:
+        raise RequestInvalid(
+            "the query string is not UTF-8; percent-encode its values as in `filter=city:K%C3%B6ln`"
+        ) from error
 
 
 def wait_query(path_types: str | None, raw: bytes) -> WaitQuery:
@@ -80,7 +91,7 @@ def wait_query(path_types: str | None, raw: bytes) -> WaitQuery:
     types = None if path_types is None else _names(path_types, "event type")
     query = WaitQuery(
         types=types,
-        any_type=path_types is not None and types is None,
+        any_type=types is None and (path_types is not None or "topic" in fields),
         topics=_topics(fields),
         filter=_filter(fields.get("filter", "")),
         timeout=_number(fields, "timeout", DEFAULT_TIMEOUT_MS, 0, MAX_TIMEOUT_MS) / 1000,
@@ -125,7 +136,9 @@ def _filter(text: str) -> str:
 
 
 def _topics(fields: Mapping[str, str]) -> tuple[str, ...] | None:
-    return _names(fields["topic"], "topic") if "topic" in fields else None
+    if fields.get("topic", _ALL_TOPICS).strip() == _ALL_TOPICS:
+        return None
+    return _names(fields["topic"], "topic")
 
 
 def _names(text: str, what: str) -> tuple[str, ...] | None:
@@ -133,7 +146,7 @@ def _names(text: str, what: str) -> tuple[str, ...] | None:
     names = {name.strip() for name in text.split(",") if name.strip()}
     if not names:
         raise RequestInvalid(f"name at least one {what}, or `*` for any")
-    if names & _ANY and (len(names) == 1 or "*" in names):
+    if "*" in names:
         return None
     if len(names) > MAX_NAMES:
         raise RequestInvalid(f"at most {MAX_NAMES} {what}s at once; use `*` and a filter")

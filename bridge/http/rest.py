@@ -9,12 +9,12 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 
 from bridge.bus import Bus
-from bridge.errors import RequestInvalid
+from bridge.errors import NotFound, RequestInvalid
 from bridge.events import rfc3339
 from bridge.http import schemas
 from bridge.http.access import Access
-from bridge.http.bodies import decode
 from bridge.http.exchange import Exchange
+from bridge.http.jsontext import decode
 from bridge.http.openapi import HISTORY_PARAMETERS, problems
 from bridge.http.queries import history_query
 from bridge.tokens import MintedToken, Principal
@@ -86,7 +86,7 @@ def _subscriptions(router: APIRouter, bus: Bus, access: Access) -> None:
         return {"subscriptions": await bus.subscriptions(principal)}
 
     @router.delete(
-        "/subscriptions/{name}",
+        "/subscriptions/{name:path}",
         tags=["subscriptions"],
         status_code=204,
         responses=problems(401, 404, 429, 503),
@@ -96,7 +96,12 @@ def _subscriptions(router: APIRouter, bus: Bus, access: Access) -> None:
     ) -> Response:
         """Delete a durable subscription; the next wait like it begins with all that is retained."""
         exchange_of(request).route = "subscriptions"
-        await bus.delete_subscription(principal, name)
+        try:
+            await bus.delete_subscription(principal, name)
+        except NotFound:
+            # Names may contain `%`, and many a client sends them as they were listed.
+            as_sent = request.scope["raw_path"].decode("ascii").rpartition("/")[2]
+            await bus.delete_subscription(principal, as_sent)
         return Response(status_code=204)
 
 
@@ -106,7 +111,7 @@ def _tokens(router: APIRouter, access: Access) -> None:
         tags=["tokens"],
         status_code=201,
         response_model=schemas.Token,
-        responses=problems(400, 401, 403, 429),
+        responses=problems(400, 401, 403, 413, 429, 503),
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -138,7 +143,7 @@ def _tokens(router: APIRouter, access: Access) -> None:
         tags=["tokens"],
         status_code=201,
         response_model=schemas.Token,
-        responses=problems(400, 401, 429),
+        responses=problems(400, 401, 429, 503),
     )
     async def refresh(
         request: Request, principal: Annotated[Principal, caller(access)]

@@ -10,9 +10,12 @@ from nats.aio.msg import Msg
 
 from bridge import subjects
 from bridge.cursors import write_cursor
-from bridge.events import MAX_TTL_SECONDS, Event, rfc3339
+from bridge.events import MAX_TTL_SECONDS, Event, correlation_ids, rfc3339
 
 TTL_HEADER = "Nats-TTL"
+ALIAS_HEADER = "Bridge-Alias"
+"""Marks the second copy of an event, stored under its second correlation ID."""
+
 ID_HEADER = "Nats-Msg-Id"
 FOREIGN_PUBLISHER = "nats"
 
@@ -81,6 +84,13 @@ class Message:
         """Ask for another `ack_wait` before this message counts as unanswered."""
         await self._post(self._reply, IN_PROGRESS)
 
+    @property
+    def alias(self) -> str | None:
+        """The second correlation ID of an event that this message is the second copy of."""
+        if ALIAS_HEADER not in self.headers:
+            return None
+        return subjects.parse_subject(self.subject).correlation
+
     def event(self, epoch: int) -> Event:
         """Read the event in this message, whoever published it."""
         return read_event(
@@ -119,7 +129,8 @@ def read_event(
     """
     address = subjects.parse_subject(subject)
     content = _decode(payload)
-    if not _is_envelope(content, address):
+    enveloped = _is_envelope(content, address)
+    if not enveloped:
         content = _wrap(content, payload, headers, sequence, stored_at)
     return Event(
         event_id=content["event_id"],
@@ -130,15 +141,23 @@ def read_event(
         project=address.project,
         topic=address.topic,
         data=content["data"],
-        correlation_id=content["correlation_id"] or next(iter(address.correlation_ids), None),
+        correlation_id=content["correlation_id"] or (None if enveloped else address.correlation),
         priority=content["priority"],
         timestamp=content["timestamp"],
         ttl_seconds=content["ttl_seconds"],
         sequence=sequence,
         cursor=write_cursor(epoch, sequence),
         delivery_count=delivered,
-        correlation_ids=address.correlation_ids,
+        correlation_ids=_correlation_ids(content) if enveloped else _own(address.correlation),
     )
+
+
+def _correlation_ids(content: dict[str, Any]) -> tuple[str, ...]:
+    return correlation_ids(content["correlation_id"], content["data"])
+
+
+def _own(correlation: str | None) -> tuple[str, ...]:
+    return () if correlation is None else (correlation,)
 
 
 def _decode(payload: bytes) -> Any:

@@ -25,6 +25,7 @@ class Entry:
     event: Event
     stored_at: float
     expires_at: float
+    is_alias: bool = False
 
 
 class _Sequences:
@@ -75,6 +76,7 @@ class Mirror:
         self.loaded_from = loaded_from
         self.last_sequence = loaded_from - 1
         self._entries: dict[int, Entry] = {}
+        self._order: deque[int] = deque()
         self._index: dict[Key, _Sequences] = {}
         self._ids: dict[tuple[str, str], int] = {}
         self._evicted: dict[str, deque[tuple[int, float]]] = {}
@@ -87,16 +89,27 @@ class Mirror:
     @property
     def first_sequence(self) -> int:
         """The oldest retained sequence, or one past the newest if nothing is retained."""
-        return next(iter(self._entries), self.last_sequence + 1)
+        order = self._order
+        while order and order[0] not in self._entries:
+            order.popleft()
+        return order[0] if order else self.last_sequence + 1
 
-    def add(self, event: Event, stored_at: float, *, ttl: float | None = None) -> None:
-        """Take in the stream's next message; `ttl` is its own, in seconds, if it has one."""
+    def add(
+        self, event: Event, stored_at: float, *, ttl: float | None = None, is_alias: bool = False
+    ) -> None:
+        """Take in the stream's next message; `ttl` is its own, in seconds, if it has one.
+
+        An alias takes up its place in the stream and is shown to nobody.
+        """
         life = ttl if ttl is not None else self.max_age or float("inf")
-        entry = Entry(event, stored_at, stored_at + life)
+        entry = Entry(event, stored_at, stored_at + life, is_alias)
         self._entries[event.sequence] = entry
+        self._order.append(event.sequence)
         self.last_sequence = max(self.last_sequence, event.sequence)
-        self._ids[event.project, event.event_id] = event.sequence
-        keys = _keys_of(event)
+        keys: list[Key] = []
+        if not is_alias:
+            self._ids[event.project, event.event_id] = event.sequence
+            keys = _keys_of(event)
         for key in keys:
             self._index.setdefault(key, _Sequences()).append(event.sequence)
         if self.max_messages > 0:
@@ -202,11 +215,12 @@ class Mirror:
     def _evict(self, sequence: int) -> None:
         """Forget an event that the stream's limits pushed out, and remember that it was there."""
         entry = self._entries[sequence]
-        evicted = self._evicted.setdefault(entry.event.project, deque())
-        evicted.append((sequence, entry.stored_at))
-        if len(evicted) > MAX_EVICTIONS_KEPT:
-            dropped, _ = evicted.popleft()
-            self._oldest_known_eviction = max(self._oldest_known_eviction, dropped + 1)
+        if not entry.is_alias:
+            evicted = self._evicted.setdefault(entry.event.project, deque())
+            evicted.append((sequence, entry.stored_at))
+            if len(evicted) > MAX_EVICTIONS_KEPT:
+                dropped, _ = evicted.popleft()
+                self._oldest_known_eviction = max(self._oldest_known_eviction, dropped + 1)
         self._forget(sequence)
         self._cut_keys(entry.event)
 

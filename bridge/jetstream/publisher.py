@@ -12,7 +12,7 @@ from bridge import subjects
 from bridge.errors import EventTooLarge, Unavailable
 from bridge.events import Event
 from bridge.jetstream.connection import Connection
-from bridge.jetstream.message import ID_HEADER, TTL_HEADER, envelope
+from bridge.jetstream.message import ALIAS_HEADER, ID_HEADER, TTL_HEADER, envelope
 
 log = logging.getLogger("bridge.publisher")
 
@@ -51,16 +51,28 @@ class Publisher:
     async def publish(self, event: Event, *, message_id: str, ttl: int | None) -> Stored:
         """Store an event; `ttl` in whole seconds if it is to go before the stream's own age.
 
+        One with two correlation IDs is stored a second time, as an alias under the other.
+
         Raises Unavailable when JetStream did not confirm it in time, or is full; EventTooLarge
         when the server takes no message of this size.
         """
-        address = subjects.Address(
-            event.project, event.topic, event.event_type, event.correlation_ids
-        )
         headers = {ID_HEADER: message_id}
         if ttl is not None:
             headers[TTL_HEADER] = str(ttl)
-        subject, payload = subjects.event_subject(address), envelope(event)
+        payload = envelope(event)
+        correlation, *others = event.correlation_ids or (None,)
+        stored = await self._store(event, correlation, payload, headers)
+        for other in others:
+            marked = headers | {ID_HEADER: f"{message_id}#alias", ALIAS_HEADER: "1"}
+            await self._store(event, other, payload, marked)
+        return stored
+
+    async def _store(
+        self, event: Event, correlation: str | None, payload: bytes, headers: dict[str, str]
+    ) -> Stored:
+        subject = subjects.event_subject(
+            subjects.Address(event.project, event.topic, event.event_type, correlation)
+        )
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
         attempts = 0

@@ -53,6 +53,7 @@ class StreamShape:
             "max_consumers": self.max_consumers,
             "allow_msg_ttl": True,
             "allow_direct": True,
+            "subject_transform": dict(zip(("src", "dest"), subjects.UNCORRELATED, strict=True)),
         }
 
 

@@ -185,7 +185,12 @@ class Tail:
         mirror = self.mirror
         if message.sequence <= mirror.last_sequence:
             return
-        mirror.add(message.event(mirror.epoch), message.stored_at, ttl=_ttl(message))
+        mirror.add(
+            message.event(mirror.epoch),
+            message.stored_at,
+            ttl=_ttl(message),
+            is_alias=message.alias is not None,
+        )
         self._changed.set()
 
     async def _look(self) -> None:
