@@ -108,4 +108,4 @@ def rfc3339(moment: float) -> str:
     >>> rfc3339(0)
     '1970-01-01T00:00:00.000000Z'
     """
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{datetime.fromtimestamp(moment, UTC).isoformat(timespec='microseconds')[:-6]}Z"

@@ -39,11 +39,15 @@ class Interest:
 
     def accepts(self, event: Event) -> bool:
         """Tell whether a reader with this interest wants the event."""
+        address = subjects.Address(event.project, event.topic, event.event_type, None)
+        return self.covers(address) and self.passes(event)
+
+    def covers(self, address: subjects.Address) -> bool:
+        """Tell whether project, type and topic are wanted; the filter is not looked at."""
         return (
-            event.project == self.project
-            and (self.types is None or event.event_type in self.types)
-            and (self.topics is None or event.topic in self.topics)
-            and self.passes(event)
+            address.project == self.project
+            and (self.types is None or address.event_type in self.types)
+            and (self.topics is None or address.topic in self.topics)
         )
 
     def is_for(self, alias: str | None) -> bool:

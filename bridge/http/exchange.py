@@ -1,8 +1,8 @@
 """One request and its answer on raw ASGI, for the endpoints that must be fast."""
 
 import asyncio
+import os
 import time
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -138,11 +138,19 @@ class Exchange:
 
     async def answer(self, status: int, content: Any, headers: RawHeaders = ()) -> None:
         """Send a JSON answer."""
-        await self.begin(status, content, headers)
-        await self.finish()
+        await self._write(status, content, headers, more=False)
 
     async def begin(self, status: int, content: Any, headers: RawHeaders = ()) -> None:
         """Write the whole answer and leave it open, so that a closed connection still shows."""
+        await self._write(status, content, headers, more=True)
+        # The server holds back this second piece until the first has left its buffer.
+        await self._send({"type": "http.response.body", "body": b"", "more_body": True})
+
+    async def finish(self) -> None:
+        """End the answer that `begin` wrote."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _write(self, status: int, content: Any, headers: RawHeaders, *, more: bool) -> None:
         body = orjson.dumps(content)  # may fail, and then nothing has been said yet
         length = (b"content-length", b"%d" % len(body))
         self.status = status
@@ -153,11 +161,7 @@ class Exchange:
                 "headers": [_JSON, length, *self.own_headers(), *headers],
             }
         )
-        await self._send({"type": "http.response.body", "body": body, "more_body": True})
-
-    async def finish(self) -> None:
-        """End the answer that `begin` wrote."""
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
     async def pass_on(self, app: Any) -> None:
         """Let another ASGI application answer, with the bridge's headers.
@@ -186,7 +190,7 @@ async def settled() -> None:
 def _request_id(given: str | None) -> str:
     if given and len(given) <= REQUEST_ID_LIMIT and given.isprintable() and given.isascii():
         return given
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def _too_large(limit: int) -> EventTooLarge:

@@ -60,10 +60,14 @@ class Metrics:
         )
         self.registry.register(_Store(bus))
         self._recent: dict[str, deque[float]] = {}
+        self._counters: dict[tuple[str, int], Counter] = {}
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """Count a request and how long it took."""
-        self.requests.labels(route, status).inc()
+        counter = self._counters.get((route, status))
+        if counter is None:
+            counter = self._counters[route, status] = self.requests.labels(route, status)
+        counter.inc()
         recent = self._recent.get(route)
         if recent is None:
             recent = self._recent[route] = deque(maxlen=RECENT)

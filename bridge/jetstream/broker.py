@@ -11,6 +11,7 @@ from nats.aio.client import Client
 from bridge.errors import StartError, Unavailable
 from bridge.events import Event
 from bridge.interest import Subscription
+from bridge.jetstream.acks import Acks
 from bridge.jetstream.connection import Connection, Endpoint
 from bridge.jetstream.consumers import Consumers, ConsumerState
 from bridge.jetstream.durables import Durables, Remaining
@@ -56,7 +57,8 @@ class JetStream:
         self._durables = Durables(
             self._inbox, self._consumers, self._registry, lambda: self._tail.last_sequence
         )
-        self._publisher = Publisher(self._connection, timeout=options.publish_timeout)
+        self._acks = Acks(self._connection)
+        self._publisher = Publisher(self._acks, timeout=options.publish_timeout)
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[StartError] = asyncio.get_running_loop().create_future()
 
@@ -174,11 +176,13 @@ class JetStream:
         if self._tail.epoch != state.epoch:
             self._registry.clear()
         await self._inbox.attach(client, self._shape.name)
+        await self._acks.attach(client)
         await self._registry.attach(client)
         self._tail.adopt(state)
 
     def _on_lost(self) -> None:
         self._inbox.reset()
+        self._acks.reset()
 
     async def _renew(self) -> None:
         """Start over with a new connection: the stream is gone or is another one."""

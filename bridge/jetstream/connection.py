@@ -18,7 +18,6 @@ from typing import Any
 
 import nats.errors
 from nats.aio.client import Client
-from nats.js import JetStreamContext
 
 from bridge.errors import StartError, Unavailable
 
@@ -99,7 +98,6 @@ class Connection:
         self._on_connect = on_connect
         self._on_lost = on_lost
         self._client: Client | None = None
-        self._jetstream: JetStreamContext | None = None
         self._servers = list(endpoint.servers)
         self._ended = asyncio.Event()
         self._up = asyncio.Event()
@@ -141,20 +139,20 @@ class Connection:
         """Send what is written and end the connection; for after `run` was cancelled."""
         await self._drop()
 
-    async def usable(self, wait: float = 2.0) -> JetStreamContext:
-        """Give JetStream as soon as there is a connection.
+    async def usable(self, wait: float = 2.0) -> None:
+        """Return as soon as there is a connection.
 
         Raises Unavailable when there is none within `wait` seconds.
         """
+        if self._up.is_set():
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._up.wait(), wait)
         if not self._up.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._up.wait(), wait)
-        if self._jetstream is None or not self._up.is_set():
             raise Unavailable(
                 "the event store (NATS JetStream) cannot be reached right now; nothing was lost, "
                 "try again in a moment"
             )
-        return self._jetstream
 
     async def request(
         self, subject: str, body: dict[str, Any] | None = None, client: Client | None = None
@@ -196,7 +194,9 @@ class Connection:
         if len(self._kept) < MAX_KEPT_POSTS:
             self._kept.append((subject, payload))
 
-    async def ask(self, subject: str, payload: bytes, reply: str) -> None:
+    async def ask(
+        self, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None = None
+    ) -> None:
         """Publish a request whose answers come to `reply`; lost if there is no connection.
 
         Raises Unavailable in that case.
@@ -204,7 +204,7 @@ class Connection:
         client = self._client
         if client is not None:
             with contextlib.suppress(nats.errors.ConnectionClosedError):
-                await client.publish(subject, payload, reply=reply)
+                await client.publish(subject, payload, reply=reply, headers=headers)
                 return
         raise Unavailable("the connection to NATS was lost; try again in a moment")
 
@@ -243,7 +243,6 @@ class Connection:
         self._check_version(client)
         self._remember_servers(client)
         await self._on_connect(client)
-        self._jetstream = client.jetstream(timeout=API_TIMEOUT_SECONDS)
         self._up.set()
         self._last_error = ""
         self.reconnects += self.up_before
@@ -279,7 +278,6 @@ class Connection:
 
     async def _drop(self) -> None:
         client, self._client = self._client, None
-        self._jetstream = None
         if self._up.is_set():
             self._up.clear()
             self._on_lost()

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 from nats.aio.msg import Msg
+from nats.errors import NotJSMessageError
 
 from bridge import subjects
 from bridge.cursors import write_cursor
@@ -59,16 +60,19 @@ class Message:
     )
 
     def __init__(self, msg: Msg, post: Post) -> None:
-        metadata = msg.metadata
+        # $JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<ns>.<pending>, or
+        # with domain and account hash before the stream and perhaps a token at the end (ADR-15).
+        tokens = msg.reply.split(".")
+        fields = tokens[3:9] if len(tokens) == 9 else tokens[5:11]
+        if len(fields) != 6 or not msg.reply.startswith("$JS.ACK."):
+            raise NotJSMessageError
         self.subject = msg.subject
         self.data = msg.data
         self.headers: dict[str, str] = msg.headers or {}
-        self.consumer = metadata.consumer
-        self.sequence = metadata.sequence.stream
-        self.consumer_sequence = metadata.sequence.consumer
-        self.delivered = metadata.num_delivered
-        self.pending = metadata.num_pending
-        self.stored_at = metadata.timestamp.timestamp()
+        self.consumer = fields[0]
+        self.delivered, self.sequence, self.consumer_sequence = map(int, fields[1:4])
+        self.stored_at = int(fields[4]) / 1e9
+        self.pending = int(fields[5])
         self._reply = msg.reply
         self._post = post
 
@@ -87,9 +91,12 @@ class Message:
     @property
     def alias(self) -> str | None:
         """The second correlation ID of an event that this message is the second copy of."""
-        if ALIAS_HEADER not in self.headers:
-            return None
-        return subjects.parse_subject(self.subject).correlation
+        return self.address.correlation if ALIAS_HEADER in self.headers else None
+
+    @property
+    def address(self) -> subjects.Address:
+        """What the subject says."""
+        return subjects.parse_subject(self.subject)
 
     def event(self, epoch: int) -> Event:
         """Read the event in this message, whoever published it."""

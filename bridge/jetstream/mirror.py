@@ -6,11 +6,11 @@ Pure: it is told of messages and of the time, and does no I/O. `tail.py` feeds i
 import asyncio
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 
 from bridge.events import Event
 from bridge.interest import Interest
+from bridge.subjects import Address
 
 _COMPACT_AT = 512
 MAX_EVICTIONS_KEPT = 20_000
@@ -18,14 +18,39 @@ MAX_EVICTIONS_KEPT = 20_000
 Key = tuple[str, str, str]
 
 
-@dataclass(frozen=True, slots=True)
 class Entry:
-    """An event with the server's times for it, in Unix seconds."""
+    """A stored message with the server's times for it, in Unix seconds.
 
-    event: Event
-    stored_at: float
-    expires_at: float
-    is_alias: bool = False
+    `alias` is the second correlation ID that the message is a copy for, None on an event's first.
+    The event inside is read when somebody asks for it: most are only counted and dropped.
+    """
+
+    __slots__ = ("_event", "address", "alias", "expires_at", "read", "sequence", "stored_at")
+
+    def __init__(
+        self,
+        sequence: int,
+        address: Address,
+        read: Callable[[], Event],
+        *,
+        stored_at: float,
+        expires_at: float,
+        alias: str | None = None,
+    ) -> None:
+        self.sequence = sequence
+        self.address = address
+        self.read = read
+        self.stored_at = stored_at
+        self.expires_at = expires_at
+        self.alias = alias
+        self._event: Event | None = None
+
+    @property
+    def event(self) -> Event:
+        """The event in the message."""
+        if self._event is None:
+            self._event = self.read()
+        return self._event
 
 
 class _Sequences:
@@ -78,7 +103,6 @@ class Mirror:
         self._entries: dict[int, Entry] = {}
         self._order: deque[int] = deque()
         self._index: dict[Key, _Sequences] = {}
-        self._ids: dict[tuple[str, str], int] = {}
         self._evicted: dict[str, deque[tuple[int, float]]] = {}
         self._oldest_known_eviction = loaded_from
         self._watchers: dict[Key, set[asyncio.Future[None]]] = {}
@@ -94,33 +118,21 @@ class Mirror:
             order.popleft()
         return order[0] if order else self.last_sequence + 1
 
-    def add(
-        self, event: Event, stored_at: float, *, ttl: float | None = None, is_alias: bool = False
-    ) -> None:
-        """Take in the stream's next message; `ttl` is its own, in seconds, if it has one.
-
-        An alias takes up its place in the stream and is shown to nobody.
-        """
-        life = ttl if ttl is not None else self.max_age or float("inf")
-        entry = Entry(event, stored_at, stored_at + life, is_alias)
-        self._entries[event.sequence] = entry
-        self._order.append(event.sequence)
-        self.last_sequence = max(self.last_sequence, event.sequence)
-        keys: list[Key] = []
-        if not is_alias:
-            self._ids[event.project, event.event_id] = event.sequence
-            keys = _keys_of(event)
+    def add(self, entry: Entry) -> None:
+        """Take in the stream's next message."""
+        sequence = entry.sequence
+        self._entries[sequence] = entry
+        self._order.append(sequence)
+        self.last_sequence = max(self.last_sequence, sequence)
+        keys = _keys_of(entry)
         for key in keys:
-            self._index.setdefault(key, _Sequences()).append(event.sequence)
+            self._index.setdefault(key, _Sequences()).append(sequence)
         if self.max_messages > 0:
             while len(self._entries) > self.max_messages:
                 self._evict(self.first_sequence)
-        for key in keys:
-            self._wake(key)
-
-    def advance(self, sequence: int) -> None:
-        """Note that the stream has come as far as `sequence`."""
-        self.last_sequence = max(self.last_sequence, sequence)
+        if self._watchers:
+            for key in keys:
+                self._wake(key)
 
     def expire(self, now: float) -> None:
         """Forget what no reader may see any more, by age or by its own TTL."""
@@ -129,7 +141,7 @@ class Mirror:
             if self.max_age and entry.expires_at - entry.stored_at >= self.max_age:
                 self._evict(sequence)
             else:
-                self._forget(sequence)
+                del self._entries[sequence]
         self._cut()
 
     def cut_before(self, first: int) -> None:
@@ -144,8 +156,12 @@ class Mirror:
 
     def by_id(self, project: str, event_id: str) -> Entry | None:
         """Give the newest retained event of a project with this ID."""
-        sequence = self._ids.get((project, event_id))
-        return None if sequence is None else self._entries.get(sequence)
+        sequences = self._index.get((project, "", ""))
+        for sequence in sequences.backwards() if sequences is not None else ():
+            entry = self._entries.get(sequence)
+            if entry is not None and entry.event.event_id == event_id:
+                return entry
+        return None
 
     def before(self, moment: float) -> int:
         """Give the last sequence that was stored before a time in Unix seconds."""
@@ -209,30 +225,29 @@ class Mirror:
     def _visible(self, sequences: Iterable[int], interest: Interest, now: float) -> Iterator[Entry]:
         for sequence in sequences:
             entry = self._entries.get(sequence)
-            if entry and entry.expires_at > now and interest.accepts(entry.event):
+            if (
+                entry is not None
+                and entry.expires_at > now
+                and interest.is_for(entry.alias)
+                and interest.covers(entry.address)
+                and (not interest.filter or interest.passes(entry.event))
+            ):
                 yield entry
 
     def _evict(self, sequence: int) -> None:
         """Forget an event that the stream's limits pushed out, and remember that it was there."""
-        entry = self._entries[sequence]
-        if not entry.is_alias:
-            evicted = self._evicted.setdefault(entry.event.project, deque())
+        entry = self._entries.pop(sequence)
+        if entry.alias is None:
+            evicted = self._evicted.setdefault(entry.address.project, deque())
             evicted.append((sequence, entry.stored_at))
             if len(evicted) > MAX_EVICTIONS_KEPT:
                 dropped, _ = evicted.popleft()
                 self._oldest_known_eviction = max(self._oldest_known_eviction, dropped + 1)
-        self._forget(sequence)
-        self._cut_keys(entry.event)
+        self._cut_keys(entry)
 
-    def _forget(self, sequence: int) -> None:
-        event = self._entries.pop(sequence).event
-        identity = (event.project, event.event_id)
-        if self._ids.get(identity) == sequence:
-            del self._ids[identity]
-
-    def _cut_keys(self, event: Event) -> None:
+    def _cut_keys(self, entry: Entry) -> None:
         first = self.first_sequence
-        for key in _keys_of(event):
+        for key in _keys_of(entry):
             if key in self._index and not self._index[key].cut(first):
                 del self._index[key]
 
@@ -242,10 +257,15 @@ class Mirror:
             del self._index[key]
 
 
-def _keys_of(event: Event) -> list[Key]:
-    project = event.project
-    pins: list[Key] = [(project, "correlation", pin) for pin in event.correlation_ids]
-    return [(project, "", ""), (project, "type", event.event_type), *pins]
+def _keys_of(entry: Entry) -> list[Key]:
+    """Give what an entry is found by: an alias by its correlation ID alone."""
+    project, _, event_type, correlation = entry.address
+    keys: list[Key] = []
+    if entry.alias is None:
+        keys = [(project, "", ""), (project, "type", event_type)]
+    if correlation is not None:
+        keys.append((project, "correlation", correlation))
+    return keys
 
 
 def _key_for(interest: Interest) -> Key:

@@ -5,13 +5,12 @@ import logging
 from dataclasses import dataclass
 
 import nats.errors
-from nats.js import api
-from nats.js.errors import APIError, NoStreamResponseError, TooManyStalledMsgsError
 
 from bridge import subjects
 from bridge.errors import EventTooLarge, Unavailable
 from bridge.events import Event
-from bridge.jetstream.connection import Connection
+from bridge.jetstream.acks import Acks
+from bridge.jetstream.connection import ApiError
 from bridge.jetstream.message import ALIAS_HEADER, ID_HEADER, TTL_HEADER, envelope
 
 log = logging.getLogger("bridge.publisher")
@@ -20,16 +19,6 @@ ATTEMPT_SECONDS = 1.5
 """How long one attempt is waited for; the next has the same message ID and cannot store twice."""
 
 PAUSE_SECONDS = 0.1
-
-# No answer, no leader, no connection: any of them may pass. What the server refuses does not.
-_RETRIED = (
-    TimeoutError,
-    Unavailable,
-    NoStreamResponseError,
-    TooManyStalledMsgsError,
-    nats.errors.ConnectionClosedError,
-    nats.errors.OutboundBufferLimitError,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +33,8 @@ class Stored:
 class Publisher:
     """Publishes events; `timeout` bounds in seconds how long one may stay unconfirmed."""
 
-    def __init__(self, connection: Connection, *, timeout: float) -> None:
-        self._connection = connection
+    def __init__(self, acks: Acks, *, timeout: float) -> None:
+        self._acks = acks
         self._timeout = timeout
 
     async def publish(self, event: Event, *, message_id: str, ttl: int | None) -> Stored:
@@ -80,9 +69,9 @@ class Publisher:
             attempts += 1
             wait = max(0.0, min(deadline - loop.time(), ATTEMPT_SECONDS))
             try:
-                ack = await self._attempt(subject, payload, headers, wait)
-                return Stored(ack.seq, bool(ack.duplicate), attempts)
-            except _RETRIED as error:
+                ack = await self._acks.publish(subject, payload, headers, wait)
+                return Stored(ack.sequence, ack.duplicate, attempts)
+            except (TimeoutError, Unavailable) as error:  # either may pass
                 if deadline - loop.time() <= PAUSE_SECONDS:
                     raise self._unconfirmed(event.event_id) from error
                 log.info("event %s is not confirmed yet; sending it again", event.event_id)
@@ -92,17 +81,10 @@ class Publisher:
                     "the event is larger than the NATS server takes; publish a reference to large "
                     "data instead of the data"
                 ) from error
-            except APIError as error:
+            except ApiError as error:
                 raise Unavailable(
                     f"JetStream does not take the event: {error.description}", retry_after=5
                 ) from error
-
-    async def _attempt(
-        self, subject: str, payload: bytes, headers: dict[str, str], wait: float
-    ) -> api.PubAck:
-        jetstream = await self._connection.usable(wait)
-        future = await jetstream.publish_async(subject, payload, wait_stall=wait, headers=headers)
-        return await asyncio.wait_for(future, wait)
 
     @staticmethod
     def _unconfirmed(event_id: str) -> Unavailable:

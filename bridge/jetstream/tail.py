@@ -9,13 +9,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import count
 
 from bridge.errors import Unavailable
 from bridge.jetstream.connection import ApiError, Connection
 from bridge.jetstream.consumers import Consumers
 from bridge.jetstream.message import TTL_HEADER, Message
-from bridge.jetstream.mirror import Mirror
+from bridge.jetstream.mirror import Entry, Mirror
 from bridge.jetstream.pulls import Ended, Inbox
 from bridge.jetstream.stream import STREAM_NOT_FOUND, StreamState, stream_state
 
@@ -185,11 +186,16 @@ class Tail:
         mirror = self.mirror
         if message.sequence <= mirror.last_sequence:
             return
+        life = _ttl(message) or mirror.max_age or float("inf")
         mirror.add(
-            message.event(mirror.epoch),
-            message.stored_at,
-            ttl=_ttl(message),
-            is_alias=message.alias is not None,
+            Entry(
+                message.sequence,
+                message.address,
+                partial(message.event, mirror.epoch),
+                stored_at=message.stored_at,
+                expires_at=message.stored_at + life,
+                alias=message.alias,
+            )
         )
         self._changed.set()
 

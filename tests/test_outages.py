@@ -1,0 +1,283 @@
+"""Outages: NATS restarted, killed, paused; bridges killed; several bridges on one NATS."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import nats
+import pytest
+from nats.js import JetStreamContext
+
+from tests.support import Agent, Agents, BridgeProcess, NatsServer, eventually
+from tests.test_delivery import numbers, open_wait, waiting
+
+Start = Callable[..., BridgeProcess]
+
+
+@pytest.fixture
+def own(own_nats: NatsServer, start_bridge: Start) -> Iterator[tuple[NatsServer, Agents]]:
+    """Agents on a bridge and a nats-server that the test may break."""
+    agents = Agents(start_bridge(own_nats.url, ack_wait_seconds="2").url)
+    yield own_nats, agents
+    agents.close()
+
+
+@pytest.fixture
+def pair(own_nats: NatsServer, start_bridge: Start) -> Iterator[tuple[Agents, BridgeProcess]]:
+    """Agents on one bridge, and a second bridge on the same NATS."""
+    first, second = (start_bridge(own_nats.url, ack_wait_seconds="2") for _ in range(2))
+    agents = Agents(first.url)
+    yield agents, second
+    agents.close()
+
+
+def with_jetstream(url: str, work: Callable[[JetStreamContext], Awaitable[Any]]) -> Any:
+    """Do something with plain nats-py."""
+
+    async def run() -> Any:
+        client = await nats.connect(url)
+        try:
+            return await work(client.jetstream())
+        finally:
+            await client.close()
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("query", [{}, {"since": "now"}, {"filter": "correlation_id:c-1"}])
+def test_a_wait_outlives_a_restart_of_nats(
+    own: tuple[NatsServer, Agents], how: signal.Signals, query: dict[str, str]
+) -> None:
+    server, agents = own
+    publisher, reader = agents("publisher"), agents("reader")
+    publisher.publish("work", {"n": 0}, correlation_id="c-1")
+    if "since" not in query:
+        assert numbers(reader.events("work", **query)) == [0]
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(reader.wait, "work", timeout=40, **query)
+        eventually(lambda: _open_waits(agents.url) == 1, what="the wait")
+        server.stop(how)
+        eventually(lambda: not _ready(agents.url), what="unreadiness")
+        assert httpx.get(f"{agents.url}/livez").status_code == 200
+        server.start()
+        eventually(lambda: _ready(agents.url), what="readiness")
+        publisher.publish("work", {"n": 1}, correlation_id="c-1")
+        assert numbers(answer.result()["events"]) == [1]
+
+
+def test_nothing_is_repeated_or_lost_over_a_restart(own: tuple[NatsServer, Agents]) -> None:
+    server, agents = own
+    publisher, reader = agents("publisher"), agents("reader")
+    pinned = {"filter": "correlation_id:c-1"}
+    publisher.publish("work", {"n": 0}, correlation_id="c-1")
+    assert numbers(reader.events("work")) == numbers(reader.events("work", **pinned)) == [0]
+    publisher.publish("work", {"n": 1}, correlation_id="c-1")
+    server.stop()
+    server.start()
+    eventually(lambda: _ready(agents.url), what="readiness")
+    assert numbers(reader.events("work")) == numbers(reader.events("work", **pinned)) == [1]
+
+
+def test_a_publish_in_an_outage_is_refused_and_safe_to_repeat(
+    own_nats: NatsServer, start_bridge: Start
+) -> None:
+    bridge = start_bridge(own_nats.url, publish_timeout_seconds="0.5")
+    agents = Agents(bridge.url)
+    agent = agents()
+    own_nats.stop()
+    refused = agent.http.post("/events/work", json={"data": {"n": 1}})
+    assert refused.status_code == 503
+    assert refused.json()["code"] == "EVT_001"
+    assert int(refused.headers["retry-after"]) >= 1
+    event_id = refused.json()["details"]["event_id"]
+    array = agent.http.post("/events", json=[{"event_type": "work"}] * 2).json()
+    assert len(array["details"]["event_ids"]) == 2
+    assert agent.http.get("/events/wait/work", params={"timeout": 100}).status_code == 503
+    own_nats.start()
+    eventually(bridge.ready, what="readiness")
+    agent.publish("work", {"n": 1}, event_id=event_id)
+    assert agent.publish("work", {"n": 1}, event_id=event_id)["duplicate"] is True
+    assert numbers(agent.events("work")) == [1]
+    agents.close()
+
+
+def test_a_publish_during_a_short_restart_is_stored_once(own: tuple[NatsServer, Agents]) -> None:
+    server, agents = own
+    publishers = [agents(f"publisher-{n}") for n in range(4)]
+    with ThreadPoolExecutor() as pool:
+        server.pause()
+        receipts = [pool.submit(agent.publish, "work", {"n": 1}) for agent in publishers]
+        eventually(lambda: not any(r.done() for r in receipts), what="the requests")
+        server.resume()
+        server.kill()
+        server.start()
+        ids = {receipt.result()["event_id"] for receipt in receipts}
+        assert not any(receipt.result()["duplicate"] for receipt in receipts)
+    found = publishers[0].history(type="work")["events"]
+    assert sorted(event["event_id"] for event in found) == sorted(ids)
+
+
+def test_a_paused_nats_is_survived(own: tuple[NatsServer, Agents]) -> None:
+    """A server that hangs and comes back, as in a partition: the wait goes on."""
+    server, agents = own
+    publisher, reader = agents("publisher"), agents("reader")
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(reader.wait, "work", timeout=50)
+        eventually(lambda: waiting(reader) == 1, what="the pull")
+        server.pause()
+        eventually(lambda: not _ready(agents.url), within=40, what="unreadiness")
+        server.resume()
+        eventually(lambda: _ready(agents.url), what="readiness")
+        publisher.publish("work", {"n": 1})
+        assert numbers(answer.result()["events"]) == [1]
+
+
+def test_a_subscription_deleted_under_its_wait_is_made_again(
+    own: tuple[NatsServer, Agents],
+) -> None:
+    server, agents = own
+    publisher, reader = agents("publisher"), agents("reader")
+    publisher.publish("work", {"n": 0})
+    assert numbers(reader.events("work")) == [0]
+    [subscription] = reader.subscriptions()
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(reader.wait, "work", timeout=20)
+        eventually(lambda: waiting(reader) == 1, what="the pull")
+
+        async def delete(jetstream: JetStreamContext) -> None:
+            await jetstream.delete_consumer("EVENTS", subscription["name"])
+
+        with_jetstream(server.url, delete)
+        eventually(lambda: waiting(reader) == 1, what="the pull on the new one")
+        publisher.publish("work", {"n": 1})
+        assert numbers(answer.result()["events"]) == [1], "what was delivered before came again"
+
+
+def test_a_bridge_killed_with_events_in_hand_has_them_delivered_again(
+    own_nats: NatsServer, start_bridge: Start
+) -> None:
+    doomed, other = (start_bridge(own_nats.url, ack_wait_seconds="2") for _ in range(2))
+    agents = Agents(doomed.url)
+    reader, elsewhere = agents("reader"), agents("reader", url=other.url)
+    agents("publisher").publish("work", {"n": 1})
+    with open_wait(doomed.url, reader, "work?timeout=60000&count=2"):
+        eventually(lambda: _held(elsewhere) == 1, what="the hold")
+        doomed.kill()
+        [event] = elsewhere.events("work", timeout=20)
+    assert event["data"] == {"n": 1}
+    assert event["delivery_count"] == 2
+    agents.close()
+
+
+def test_an_agent_may_change_bridges_between_polls(pair: tuple[Agents, BridgeProcess]) -> None:
+    agents, second = pair
+    readers = [agents("reader"), agents("reader", url=second.url)]
+    publisher = agents("publisher")
+    seen: list[int] = []
+    for n in range(20):
+        publisher.publish("work", {"n": n})
+        seen += numbers(readers[n % 2].events("work", timeout=10))
+    assert seen == list(range(20))
+
+
+def test_a_client_gone_from_one_bridge_is_served_by_the_other_at_once(
+    pair: tuple[Agents, BridgeProcess],
+) -> None:
+    agents, second = pair
+    reader, elsewhere = agents("reader"), agents("reader", url=second.url)
+    gone = open_wait(agents.url, reader, "work?timeout=60000")
+    eventually(lambda: waiting(reader) == 1, what="the pull")
+    gone.close()
+    eventually(lambda: _open_waits(agents.url) == 0, what="the end of the wait")
+    agents("publisher").publish("work", {"n": 1})
+    started = time.monotonic()
+    assert numbers(elsewhere.events("work", timeout=10)) == [1]
+    assert time.monotonic() - started < 1.5, "it came by ack_wait"
+
+
+def test_waits_on_two_bridges_share_a_subscription(pair: tuple[Agents, BridgeProcess]) -> None:
+    agents, second = pair
+    publisher = agents("publisher")
+    readers = [agents("reader"), agents("reader", url=second.url)]
+    with ThreadPoolExecutor() as pool:
+        answers = [pool.submit(reader.wait, "work", timeout=20) for reader in readers]
+        eventually(lambda: waiting(readers[0]) == 2, what="both pulls")
+        publisher.publish_many({"event_type": "work", "data": {"n": n}} for n in range(2))
+        found = [numbers(answer.result()["events"]) for answer in answers]
+    assert sorted(found) == [[0], [1]]
+
+
+def test_every_bridge_knows_who_subscribes(pair: tuple[Agents, BridgeProcess]) -> None:
+    agents, second = pair
+    agents("reader").wait("work", filter="n:>1")
+    publisher = agents("publisher", url=second.url)
+    eventually(
+        lambda: publisher.publish("work", {"n": 2})["subscribers_notified"] == ["reader"],
+        what="the news of the subscription",
+    )
+    assert publisher.publish("work", {"n": 1})["subscriber_count"] == 0
+    [subscription] = agents("reader").subscriptions()
+    assert agents("reader").http.delete(f"/subscriptions/{subscription['name']}").status_code == 204
+    eventually(
+        lambda: publisher.publish("work", {"n": 2})["subscriber_count"] == 0,
+        what="the news of its end",
+    )
+
+
+def test_a_cursor_of_one_bridge_means_the_same_on_another(
+    pair: tuple[Agents, BridgeProcess],
+) -> None:
+    agents, second = pair
+    publisher, elsewhere = agents("publisher"), agents("reader", url=second.url)
+    for n in range(20):
+        cursor = publisher.publish("work", {"n": n})["cursor"]
+        assert elsewhere.events("work", since=cursor) == []
+        publisher.publish("work", {"n": 100 + n})
+        assert numbers(elsewhere.events("work", since=cursor, timeout=5)) == [100 + n]
+
+
+def test_events_on_two_bridges_under_load_come_once_each(
+    pair: tuple[Agents, BridgeProcess],
+) -> None:
+    agents, second = pair
+    total = 200
+
+    def publish(url: str, lane: int) -> None:
+        publisher = agents(f"publisher-{lane}", url=url)
+        for n in range(total // 2):
+            publisher.publish("work", {"n": lane * total // 2 + n})
+
+    def read(urls: list[str]) -> list[int]:
+        readers: list[Agent] = [agents("reader", url=url) for url in urls]
+        seen: list[int] = []
+        turn = 0
+        while len(seen) < total:
+            batch = readers[turn % 2].events("work", timeout=10)
+            assert batch, f"only {len(seen)} of {total} came"
+            seen += numbers(batch)
+            turn += 1
+        return seen
+
+    with ThreadPoolExecutor() as pool:
+        reading = pool.submit(read, [agents.url, second.url])
+        list(pool.map(publish, [agents.url, second.url], range(2)))
+        assert sorted(reading.result()) == list(range(total))
+
+
+def _held(agent: Agent) -> int:
+    return sum(found["ack_pending"] for found in agent.subscriptions())
+
+
+def _ready(url: str) -> bool:
+    return httpx.get(f"{url}/readyz").status_code == 200
+
+
+def _open_waits(url: str) -> int:
+    text = httpx.get(f"{url}/metrics").text
+    [line] = [line for line in text.splitlines() if line.startswith("bridge_waiting_polls ")]
+    return int(float(line.split()[-1]))
