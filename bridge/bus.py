@@ -11,115 +11,22 @@ import contextlib
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
-from typing import Any
 
 from bridge.catalog import Catalog
 from bridge.cursors import write_cursor
-from bridge.errors import Forbidden, NotFound, RequestInvalid, Unavailable
+from bridge.errors import Forbidden, Unavailable
 from bridge.events import Event, NewEvent, rfc3339
 from bridge.interest import Interest, Subscription
 from bridge.jetstream import Held, JetStream, Message, Stored
+from bridge.overview import Health, Overview
 from bridge.positions import Gap, locate
+from bridge.queries import Batch, HistoryQuery, Page, Receipt, WaitQuery
 from bridge.subjects import DEFAULT_TOPIC
 from bridge.tokens import Principal
 
-MAX_NAMED_SUBSCRIBERS = 100
 CATCH_UP_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of a published event; `subscribers` are those with a matching subscription."""
-
-    event: Event
-    cursor: str
-    duplicate: bool
-    subscribers: Sequence[str]
-    warnings: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class WaitQuery:
-    """What a wait asks for; `timeout` in seconds, None for whatever was not asked.
-
-    `types` None with `any_type` false means the topics that the agent's type subscribes to.
-    """
-
-    types: tuple[str, ...] | None = None
-    any_type: bool = False
-    topics: tuple[str, ...] | None = None
-    filter: str = ""
-    timeout: float = 30.0
-    limit: int = 100
-    count: int = 1
-    since: str | None = None
-    only_new: bool = False
-    group: str | None = None
-
-
-@dataclass(slots=True)
-class Batch:
-    """The answer to a wait.
-
-    The events of a durable subscription are held until `accept` (the answer was written) or
-    `give_back` (the client has gone) is called, exactly one of them.
-    """
-
-    events: list[Event]
-    next_cursor: str
-    more_available: bool
-    timed_out: bool
-    gap: Gap | None = None
-    held: Held | None = None
-
-    async def accept(self) -> None:
-        """Acknowledge the events."""
-        if self.held is not None:
-            await self.held.accept()
-
-    async def give_back(self) -> None:
-        """Make the events available to the next wait at once."""
-        if self.held is not None:
-            await self.held.give_back()
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryQuery:
-    """What of the retained events to show."""
-
-    interest: Interest
-    since: str | None = None
-    until: str | None = None
-    newest_first: bool = True
-    limit: int = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some retained events; `next_cursor` is where the next page begins."""
-
-    events: list[Event]
-    more_available: bool
-    next_cursor: str
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """How the bridge stands, for probes and metrics."""
-
-    connected: bool
-    stream_problem: str
-    draining: bool
-    reconnects: int
-    subscriptions: int
-    retained: int
-
-    @property
-    def problem(self) -> str:
-        """Why events cannot be served right now, in words; empty when they can."""
-        return "shutting down" if self.draining else self.stream_problem
 
 
 class Bus:
@@ -135,6 +42,7 @@ class Bus:
         self._catalog = catalog
         self._strict = strict_publishers
         self._draining = False
+        self.overview = Overview(jetstream)
         self._newest_stored = 0
 
     def drain(self) -> None:
@@ -149,15 +57,7 @@ class Bus:
 
     def health(self) -> Health:
         """Say how the bridge stands. Asks nobody."""
-        jetstream = self._jetstream
-        return Health(
-            connected=jetstream.connected,
-            stream_problem=jetstream.problem(),
-            draining=self._draining,
-            reconnects=jetstream.reconnects,
-            subscriptions=len(jetstream.subscriptions),
-            retained=jetstream.retained,
-        )
+        return self.overview.health(draining=self._draining)
 
     async def publish(self, principal: Principal, new: NewEvent) -> Receipt:
         """Store an event and say who subscribes to it.
@@ -203,7 +103,7 @@ class Bus:
         interest = Interest(principal.project, query.types, topics, query.filter)
         deadline = asyncio.get_running_loop().time() + query.timeout
         if query.since is not None:
-            return await self._wait_since(interest, query, deadline)
+            return await self._wait_since(interest, query, query.since, deadline)
         return await self._wait_durable(principal, interest, query, deadline)
 
     async def history(self, query: HistoryQuery) -> Page:
@@ -231,82 +131,6 @@ class Bus:
         else:
             edge = events[-1].sequence if more else last
         return Page(events, more, write_cursor(mirror.epoch, edge))
-
-    async def subscriptions(self, principal: Principal) -> list[dict[str, Any]]:
-        """List the agent's durable subscriptions, or the project's if it may spawn agents."""
-        names = [
-            name
-            for name, found in self._jetstream.subscriptions.of_project(principal.project)
-            if principal.can_spawn or found.agent == principal.agent_id
-        ]
-        states = await self._jetstream.subscription_states(names)
-        return [
-            {
-                "name": state.name,
-                "agent": state.subscription.agent,
-                "agent_type": state.subscription.agent_type,
-                "group": state.subscription.group,
-                "types": list(state.subscription.interest.types or ["*"]),
-                "topics": list(state.subscription.interest.topics or ["*"]),
-                "filter": state.subscription.interest.filter,
-                "created": state.created,
-                "pending": state.pending,
-                "ack_pending": state.ack_pending,
-                "redelivered": state.redelivered,
-                "waiting": state.waiting,
-                "last_delivery": state.last_delivery,
-                "cursor": write_cursor(self._jetstream.epoch, state.delivered_sequence),
-            }
-            for state in states
-        ]
-
-    async def delete_subscription(self, principal: Principal, name: str) -> None:
-        """Delete one of the subscriptions that `subscriptions` lists. Raises NotFound."""
-        found = self._jetstream.subscriptions.get(name)
-        mine = (
-            found is not None
-            and found.interest.project == principal.project
-            and (principal.can_spawn or found.agent == principal.agent_id)
-        )
-        if not mine or not await self._jetstream.delete_subscription(name):
-            raise NotFound(
-                f"there is no subscription {name!r} of yours; GET /api/subscriptions lists them",
-                name=name,
-            )
-
-    def status(self, principal: Principal) -> dict[str, Any]:
-        """Sum up what the project's events and subscriptions are like right now."""
-        mirror, now = self._jetstream.mirror, self._jetstream.now()
-        topics: dict[str, int] = {}
-        types: dict[str, int] = {}
-        agents: dict[str, str] = {}
-        newest = oldest = None
-        for entry in mirror.forwards(Interest(principal.project), 0, now):
-            event = entry.event
-            topics[event.topic] = topics.get(event.topic, 0) + 1
-            types[event.event_type] = types.get(event.event_type, 0) + 1
-            oldest, newest = oldest or event.timestamp, event.timestamp
-            if event.agent_id:
-                agents[event.agent_id] = event.agent_type or "unknown"
-        subscriptions = self._jetstream.subscriptions.of_project(principal.project)
-        for _, found in subscriptions:
-            agents.setdefault(found.agent, found.agent_type or "unknown")
-        by_type: dict[str, int] = {}
-        for kind in agents.values():
-            by_type[kind] = by_type.get(kind, 0) + 1
-        return {
-            "project": principal.project,
-            "events": {
-                "retained": sum(topics.values()),
-                "by_topic": topics,
-                "by_type": types,
-                "oldest": oldest,
-                "newest": newest,
-            },
-            "queue": {"depth": sum(topics.values()), "capacity": mirror.max_messages},
-            "subscriptions": len(subscriptions),
-            "agents": {"total": len(agents), "by_type": by_type},
-        }
 
     # -- publish -----------------------------------------------------------------------------------
 
@@ -438,11 +262,11 @@ class Bus:
         entries = self._jetstream.mirror.forwards(interest, sequence, self._jetstream.now())
         return next(entries, None) is not None
 
-    async def _wait_since(self, interest: Interest, query: WaitQuery, deadline: float) -> Batch:
-        if query.since is None:
-            raise RequestInvalid("a wait without `since` is a durable subscription")
+    async def _wait_since(
+        self, interest: Interest, query: WaitQuery, since: str, deadline: float
+    ) -> Batch:
         await self._see_own_writes()
-        position = await locate(self._jetstream, interest.project, query.since)
+        position = await locate(self._jetstream, interest.project, since)
         after, gap = position.sequence, position.gap
         mirror = self._jetstream.mirror
         left = self._left(deadline)

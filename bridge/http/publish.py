@@ -2,15 +2,17 @@
 
 from typing import Any
 
-from bridge.bus import MAX_NAMED_SUBSCRIBERS, Bus, Receipt
+from bridge.bus import Bus
 from bridge.errors import RequestInvalid
 from bridge.http.access import Access
 from bridge.http.bodies import new_event, new_events
 from bridge.http.exchange import Exchange
 from bridge.http.jsontext import decode
 from bridge.http.metrics import Metrics
+from bridge.queries import Receipt
 
 ACCEPTED = 202
+MAX_NAMED_SUBSCRIBERS = 100
 
 
 class Publish:

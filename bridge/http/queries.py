@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from urllib.parse import parse_qsl
 
 from bridge import filters, subjects
-from bridge.bus import HistoryQuery, WaitQuery
 from bridge.errors import RequestInvalid
 from bridge.interest import Interest
+from bridge.queries import HistoryQuery, WaitQuery
 
 MAX_TIMEOUT_MS = 300_000
 DEFAULT_TIMEOUT_MS = 30_000

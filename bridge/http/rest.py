@@ -83,7 +83,7 @@ def _subscriptions(router: APIRouter, bus: Bus, access: Access) -> None:
     ) -> dict[str, Any]:
         """List the caller's durable subscriptions; every one with permission `spawn_agents`."""
         exchange_of(request).route = "subscriptions"
-        return {"subscriptions": await bus.subscriptions(principal)}
+        return {"subscriptions": await bus.overview.subscriptions(principal)}
 
     @router.delete(
         "/subscriptions/{name:path}",
@@ -97,11 +97,11 @@ def _subscriptions(router: APIRouter, bus: Bus, access: Access) -> None:
         """Delete a durable subscription; the next wait like it begins with all that is retained."""
         exchange_of(request).route = "subscriptions"
         try:
-            await bus.delete_subscription(principal, name)
+            await bus.overview.delete_subscription(principal, name)
         except NotFound:
             # Names may contain `%`, and many a client sends them as they were listed.
             as_sent = request.scope["raw_path"].decode("ascii").rpartition("/")[2]
-            await bus.delete_subscription(principal, as_sent)
+            await bus.overview.delete_subscription(principal, as_sent)
         return Response(status_code=204)
 
 

@@ -10,12 +10,13 @@ import contextlib
 import time
 from typing import Any
 
-from bridge.bus import Batch, Bus
+from bridge.bus import Bus
 from bridge.events import rfc3339
 from bridge.http.access import Access
 from bridge.http.exchange import ClientGone, Exchange, settled
 from bridge.http.metrics import Metrics
 from bridge.http.queries import wait_query
+from bridge.queries import Batch
 
 
 class Wait:

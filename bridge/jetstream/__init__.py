@@ -2,6 +2,7 @@
 
 from bridge.jetstream.broker import JetStream, Options
 from bridge.jetstream.connection import Endpoint
+from bridge.jetstream.consumers import ConsumerState as SubscriptionState
 from bridge.jetstream.embedded import EmbeddedServer
 from bridge.jetstream.held import Held
 from bridge.jetstream.message import Message
@@ -19,4 +20,5 @@ __all__ = [
     "Options",
     "Stored",
     "StreamShape",
+    "SubscriptionState",
 ]
