@@ -17,6 +17,7 @@ from bridge.jetstream.connection import ApiError, Connection
 
 PENDING_MESSAGES = 1_000_000
 NO_RESPONDERS = "503"
+WATCH_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Acks:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._waiting: dict[str, asyncio.Future[Ack]] = {}
+        self._waiting: dict[str, tuple[asyncio.Future[Ack], float]] = {}
         self._tokens = count(1)
         self._prefix = ""
 
@@ -50,33 +51,44 @@ class Acks:
     def reset(self) -> None:
         """Give up every answer that is awaited: its connection has ended."""
         waiting, self._waiting = self._waiting, {}
-        for future in waiting.values():
+        for future, _ in waiting.values():
             if not future.done():
                 future.set_exception(Unavailable("the connection to NATS was lost"))
+
+    async def watch(self) -> None:
+        """Give up answers that are overdue, until cancelled: one timer instead of one for each."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            now = loop.time()
+            for future, deadline in list(self._waiting.values()):
+                if now > deadline and not future.done():
+                    future.set_exception(TimeoutError())
 
     async def publish(
         self, subject: str, payload: bytes, headers: dict[str, str], wait: float
     ) -> Ack:
-        """Publish a message and wait at most `wait` seconds for JetStream's answer.
+        """Publish a message and wait for JetStream's answer, about `wait` seconds at most.
 
         Raises TimeoutError, Unavailable (no connection, no leader), ApiError (refused) or
         nats.errors.MaxPayloadError.
         """
         await self._connection.usable(wait)
         token = f"{next(self._tokens):x}"
-        future: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
-        self._waiting[token] = future
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Ack] = loop.create_future()
+        self._waiting[token] = (future, loop.time() + wait)
         try:
             await self._connection.ask(subject, payload, self._prefix + token, headers)
-            async with asyncio.timeout(wait):
-                return await future
+            return await future
         finally:
             self._waiting.pop(token, None)
 
     async def _receive(self, msg: Msg) -> None:
-        future = self._waiting.get(msg.subject[len(self._prefix) :])
-        if future is None or future.done():
+        waiting = self._waiting.get(msg.subject[len(self._prefix) :])
+        if waiting is None or waiting[0].done():
             return
+        future = waiting[0]
         if msg.headers and msg.headers.get("Status") == NO_RESPONDERS:
             future.set_exception(Unavailable("the stream has no leader right now", retry_after=1))
             return

@@ -63,7 +63,7 @@ class JetStream:
         self.failed: asyncio.Future[StartError] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Self:
-        for work in (self._connect, self._inbox.watch, self._tail.run):
+        for work in (self._connect, self._inbox.watch, self._acks.watch, self._tail.run):
             task = asyncio.create_task(work(), name=f"jetstream-{work.__name__}")
             task.add_done_callback(self._ended)
             self._tasks.append(task)
