@@ -23,7 +23,7 @@ from bridge.jetstream import Held, JetStream, Message, Stored
 from bridge.overview import Health, Overview
 from bridge.positions import Gap, locate
 from bridge.queries import Batch, HistoryQuery, Page, Receipt, WaitQuery
-from bridge.subjects import DEFAULT_TOPIC
+from bridge.subjects import DEFAULT_TOPIC, encode_token
 from bridge.tokens import Principal
 
 CATCH_UP_SECONDS = 1.0
@@ -151,7 +151,7 @@ class Bus:
 
     async def _publish(self, principal: Principal, new: NewEvent) -> Receipt:
         event = self._stamp(principal, new)
-        message_id = f"{event.project}/{principal.agent_id}/{event.event_id}"
+        message_id = f"{event.project}/{encode_token(principal.agent_id)}/{event.event_id}"
         stored = await self._jetstream.publish(event, message_id=message_id)
         self._newest_stored = max(self._newest_stored, stored.sequence)
         duplicate, warnings = False, [*new.warnings]
@@ -309,4 +309,11 @@ def _new_id() -> str:
 
 def _same(event: Event, new: NewEvent) -> bool:
     """Tell whether a repeated publish means the event that was stored first."""
-    return event.event_type == new.event_type and event.data == new.data
+    return (
+        event.event_type == new.event_type
+        and event.data == new.data
+        and event.correlation_id == new.correlation_id
+        and event.priority == new.priority
+        and event.ttl_seconds == new.ttl_seconds
+        and new.topic in (None, event.topic)
+    )

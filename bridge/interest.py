@@ -8,7 +8,7 @@ from typing import Self
 
 from bridge import filters, subjects
 from bridge.errors import FilterInvalid
-from bridge.events import Event
+from bridge.events import MAX_CORRELATION_CHARACTERS, Event
 
 _READABLE = 48
 """How many characters of an agent, of the types or of a project a consumer's name shows."""
@@ -66,9 +66,13 @@ class Interest:
     def indexed_pin(self) -> str | None:
         """The pinned correlation ID, if subjects and indexes find every event that has it.
 
-        One that reads as a JSON number or constant may equal another spelling (1 and 1.0).
+        One that reads as a JSON number or constant may equal another spelling (1 and 1.0); one
+        that is too long is no event's.
         """
-        return None if self.pin is None or _reads_as_json(self.pin) else self.pin
+        pin = self.pin
+        if pin is None or len(pin) > MAX_CORRELATION_CHARACTERS or _reads_as_json(pin):
+            return None
+        return pin
 
     @cached_property
     def _parsed(self) -> filters.Filter:

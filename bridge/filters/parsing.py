@@ -50,9 +50,11 @@ def _invalid(text: str, misread: MisreadError) -> FilterInvalid:
 
 
 def _reads(guess: str) -> bool:
+    """Tell whether a guess is a filter that can be shown: half a surrogate pair cannot."""
     try:
+        guess.encode()
         return bool(_Reader(guess).read().clauses)
-    except MisreadError:
+    except (MisreadError, UnicodeEncodeError):
         return False
 
 

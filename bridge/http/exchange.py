@@ -23,6 +23,10 @@ _NO_STORE = (b"cache-control", b"no-store")
 _CLOSE = (b"connection", b"close")
 
 
+CUT = "bridge.cut"
+"""Where the server notes in a request's state that its connection was cut."""
+
+
 class ClientGone(Exception):
     """The client closed its connection before it had the answer."""
 
@@ -116,6 +120,11 @@ class Exchange:
         """Return when the client closes its connection; the body must have been read."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether the connection ended before its client can have read what was written."""
+        return bool(self.scope.get("state", {}).get(CUT))
 
     async def skip_body(self) -> None:
         """Read past the body of a request that should have none."""

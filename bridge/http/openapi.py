@@ -127,8 +127,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for path, methods in _fast_paths().items():
             document["paths"].setdefault(path, {}).update(methods)
         for path, methods in document["paths"].items():
-            if path.startswith("/api") or path == "/status":
-                for operation in methods.values():
+            for operation in methods.values():
+                operation["responses"].pop("422", None)  # FastAPI's own, which never happens
+                if path.startswith("/api") or path == "/status":
                     operation["security"] = [{"token": []}]
         document["paths"] = dict(sorted(document["paths"].items()))
         app.openapi_schema = document

@@ -1,8 +1,8 @@
 """The wait endpoint, and delivery: events are acknowledged after their answer was written.
 
-An answer is written whole and left open for a moment; only if its connection is still there then
-are its events acknowledged. A client that goes away while it waits is noticed at once, so that
-nothing is delivered to it in vain.
+An answer is written whole; its events are acknowledged when it has left the server's buffer and
+the connection was not cut meanwhile. A client that goes away while it waits is noticed at once, so
+that nothing is delivered to it in vain.
 """
 
 import asyncio
@@ -63,12 +63,17 @@ class Wait:
 
     async def _deliver(self, exchange: Exchange, batch: Batch, gone: asyncio.Future[None]) -> None:
         try:
-            await exchange.begin(200, _answer(batch))
             await settled()
+            written = not gone.done()
+            if written:
+                await exchange.begin(200, _answer(batch))
+                await settled()
+                # A client may well close its connection as soon as it has read the answer.
+                written = not (gone.done() and exchange.was_cut)
         except BaseException:
             await batch.give_back()
             raise
-        if gone.done():
+        if not written:
             self._metrics.given_back.inc(len(batch.events))
             await batch.give_back()
             raise ClientGone

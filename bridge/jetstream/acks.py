@@ -12,12 +12,13 @@ from itertools import count
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from bridge.errors import Unavailable
+from bridge.errors import EventTooLarge, Unavailable
 from bridge.jetstream.connection import ApiError, Connection
 
 PENDING_MESSAGES = 1_000_000
 NO_RESPONDERS = "503"
 WATCH_SECONDS = 0.1
+_FRAME = len("NATS/1.0\r\n\r\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,15 @@ class Acks:
         """Publish a message and wait for JetStream's answer, about `wait` seconds at most.
 
         Raises TimeoutError, Unavailable (no connection, no leader), ApiError (refused) or
-        nats.errors.MaxPayloadError.
+        EventTooLarge.
         """
         await self._connection.usable(wait)
+        if len(payload) + _size(headers) > self._connection.max_payload:
+            raise EventTooLarge(
+                "the event is larger than the NATS server takes; publish a reference to large "
+                "data instead of the data",
+                limit_bytes=self._connection.max_payload,
+            )
         token = f"{next(self._tokens):x}"
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Ack] = loop.create_future()
@@ -99,3 +106,8 @@ class Acks:
             )
             return
         future.set_result(Ack(answer["seq"], answer.get("duplicate", False)))
+
+
+def _size(headers: dict[str, str]) -> int:
+    """Give the bytes of a header block on the wire, which count as payload (NATS ADR-4)."""
+    return _FRAME + sum(len(key) + len(value.encode()) + 4 for key, value in headers.items())

@@ -27,6 +27,7 @@ OLDEST_SERVER = (2, 11)
 CONNECT_TIMEOUT_SECONDS = 5
 PING_INTERVAL_SECONDS = 5
 MAX_PINGS_OUTSTANDING = 2
+LOOK_SECONDS = 0.25
 RETRY_SECONDS = (0.05, 2.0)
 API_TIMEOUT_SECONDS = 5.0
 MAX_KEPT_POSTS = 20_000
@@ -109,7 +110,12 @@ class Connection:
     @property
     def is_up(self) -> bool:
         """Whether there is a working connection now, as far as is known."""
-        return self._up.is_set()
+        return self._up.is_set() and self._client is not None and self._client.is_connected
+
+    @property
+    def max_payload(self) -> int:
+        """The largest message that the server takes, headers included, in bytes."""
+        return self._client.max_payload if self._client is not None else 0
 
     @property
     def problem(self) -> str:
@@ -124,9 +130,9 @@ class Connection:
         delay = RETRY_SECONDS[0]
         while True:
             try:
-                await self._connect()
+                client = await self._connect()
                 delay = RETRY_SECONDS[0]
-                await self._ended.wait()
+                await self._until_closed(client)
                 log.warning("the connection to NATS ended; connecting again")
             except (OSError, nats.errors.Error, TimeoutError, ApiError, Unavailable) as error:
                 self._note(error)
@@ -144,11 +150,11 @@ class Connection:
 
         Raises Unavailable when there is none within `wait` seconds.
         """
-        if self._up.is_set():
+        if self.is_up:
             return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._up.wait(), wait)
-        if not self._up.is_set():
+        if not self.is_up:
             raise Unavailable(
                 "the event store (NATS JetStream) cannot be reached right now; nothing was lost, "
                 "try again in a moment"
@@ -214,7 +220,17 @@ class Connection:
             with contextlib.suppress(nats.errors.Error, TimeoutError):
                 await asyncio.wait_for(self._client.flush(), timeout)
 
-    async def _connect(self) -> None:
+    async def _until_closed(self, client: Client) -> None:
+        """Wait for the end of a connection.
+
+        nats-py does not always tell of it: when the socket is gone before what was written, its
+        own clean-up fails half-way.
+        """
+        while client.is_connected:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), LOOK_SECONDS)
+
+    async def _connect(self) -> Client:
         client = Client()
         self._ended = ended = asyncio.Event()
         self._client = client
@@ -250,15 +266,15 @@ class Connection:
         kept, self._kept = self._kept, []
         for subject, payload in kept:
             await self.post(subject, payload)
-        version = client.connected_server_version
-        log.info("connected to NATS %s at %s", version, _host(client))
+        log.info("connected to NATS %s at %s", _version(client), _host(client))
+        return client
 
     def _check_version(self, client: Client) -> None:
         version = client.connected_server_version
         if (version.major, version.minor) < OLDEST_SERVER:
             problem = (
-                f"the NATS server at {_host(client)} is {version}; the bridge needs 2.11 or newer "
-                "(per-message TTL): upgrade nats-server"
+                f"the NATS server at {_host(client)} is {_version(client)}; the bridge needs 2.11 "
+                "or newer (per-message TTL): upgrade nats-server"
             )
             if not self.up_before:
                 raise StartError(problem)
@@ -282,7 +298,8 @@ class Connection:
             self._up.clear()
             self._on_lost()
         if client is not None and not client.is_closed:
-            with contextlib.suppress(OSError, nats.errors.Error, TimeoutError):
+            # RuntimeError is uvloop's for a socket that is closed already.
+            with contextlib.suppress(OSError, RuntimeError, nats.errors.Error, TimeoutError):
                 await asyncio.wait_for(client.close(), CONNECT_TIMEOUT_SECONDS)
 
     async def _report(self, error: Exception) -> None:
@@ -298,6 +315,11 @@ class Connection:
         self._last_error = text
         shown = ", ".join(map(_without_userinfo, self._endpoint.servers))
         log.warning("cannot use NATS at %s yet: %s", shown, text)
+
+
+def _version(client: Client) -> str:
+    version = client.connected_server_version
+    return f"{version.major}.{version.minor}.{version.patch}"
 
 
 def _host(client: Client) -> str:

@@ -4,10 +4,8 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-import nats.errors
-
 from bridge import subjects
-from bridge.errors import EventTooLarge, Unavailable
+from bridge.errors import Unavailable
 from bridge.events import Event
 from bridge.jetstream.acks import Acks
 from bridge.jetstream.connection import ApiError
@@ -49,12 +47,13 @@ class Publisher:
         if ttl is not None:
             headers[TTL_HEADER] = str(ttl)
         payload = envelope(event)
+        # The alias goes first: if it is too large nothing is stored, and it is shown to nobody
+        # who is not pinned to its ID.
         correlation, *others = event.correlation_ids or (None,)
-        stored = await self._store(event, correlation, payload, headers)
         for other in others:
-            marked = headers | {ID_HEADER: f"{message_id}#alias", ALIAS_HEADER: "1"}
+            marked = headers | {ID_HEADER: f":{message_id}", ALIAS_HEADER: "1"}
             await self._store(event, other, payload, marked)
-        return stored
+        return await self._store(event, correlation, payload, headers)
 
     async def _store(
         self, event: Event, correlation: str | None, payload: bytes, headers: dict[str, str]
@@ -76,11 +75,6 @@ class Publisher:
                     raise self._unconfirmed(event.event_id) from error
                 log.info("event %s is not confirmed yet; sending it again", event.event_id)
                 await asyncio.sleep(PAUSE_SECONDS)
-            except nats.errors.MaxPayloadError as error:
-                raise EventTooLarge(
-                    "the event is larger than the NATS server takes; publish a reference to large "
-                    "data instead of the data"
-                ) from error
             except ApiError as error:
                 raise Unavailable(
                     f"JetStream does not take the event: {error.description}", retry_after=5
