@@ -57,13 +57,16 @@ def encode_token(text: str) -> str:
     """
     if _PLAIN.match(text):
         return text if text != NO_CORRELATION else "%5F"
-    raw = text.encode("utf-8", "surrogatepass")
+    raw = text.encode("utf-8", "replace")
     return _SPECIAL.sub(lambda found: b"%%%02X" % found[0][0], raw).decode("ascii")
 
 
 def decode_token(token: str) -> str:
     """Read a token that `encode_token` wrote; other text comes back as it is."""
-    return unquote(token, errors="surrogatepass") if "%" in token else token
+    try:
+        return unquote(token, errors="strict") if "%" in token else token
+    except UnicodeDecodeError:
+        return token
 
 
 def event_subject(address: Address) -> str:
@@ -93,9 +96,10 @@ def patterns(
 ) -> list[str]:
     """Give the subject patterns that together select a project's events by type, topic and ID.
 
-    None stands for any. No pattern is a subset of another (the server refuses that). Where the
-    combinations would be too many the topics are left to the reader, so what matches a pattern may
-    still have to be looked at.
+    None stands for any; a foreign subject that leaves its topic or type out is found by any alone,
+    and one that names nothing but a project by no pattern. No pattern is a subset of another (the
+    server refuses that). Where the combinations would be too many the topics are left to the
+    reader, so what matches a pattern may still have to be looked at.
     """
     if topics is not None and types is not None and len(types) * len(topics) > MAX_PATTERNS:
         topics = None

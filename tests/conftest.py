@@ -1,5 +1,6 @@
 """Fixtures: one nats-server and one bridge for the session, others for tests that break things."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,27 @@ from typing import Any
 import pytest
 
 from tests.support import Agent, Agents, BridgeProcess, NatsServer
+from tests.support.containers import nats_in_container
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--nats",
+        choices=("binary", "container"),
+        default="binary",
+        help="the NATS that tests share: the local nats-server, or a container (needs Docker)",
+    )
 
 
 @pytest.fixture(scope="session")
-def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def nats_url(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
     """A nats-server for every test that leaves it as it is."""
+    if request.config.getoption("--nats") == "container":
+        with nats_in_container() as url:
+            yield url
+        return
     server = NatsServer(tmp_path_factory.mktemp("nats")).start()
     yield server.url
     server.stop()
@@ -62,3 +79,16 @@ def start_bridge(tmp_path: Path) -> Iterator[Callable[..., BridgeProcess]]:
     yield start
     for process in started:
         process.kill()
+
+
+@pytest.fixture
+def agents_on() -> Iterator[Callable[[BridgeProcess], Agents]]:
+    """Makes agents on bridges of the test's own, and closes them at the end."""
+    with contextlib.ExitStack() as made:
+
+        def on(bridge: BridgeProcess) -> Agents:
+            agents = Agents(bridge.url)
+            made.callback(agents.close)
+            return agents
+
+        yield on

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from urllib.parse import urlparse
 
 import httpx
@@ -312,7 +313,7 @@ def test_delivery_is_told_in_metrics(agents: Agents, bridge: BridgeProcess) -> N
 
 @pytest.mark.parametrize("query", ["", "since=now", "count=5"])
 def test_timeout_zero_answers_at_once(agents: Agents, query: str) -> None:
-    fields = dict([query.split("=")]) if query else {}
+    fields: dict[str, Any] = dict([query.split("=")]) if query else {}
     batch = agents("reader").wait("nothing", **fields)
     assert batch["timeout"] is True
     assert batch["events"] == []

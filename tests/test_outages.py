@@ -1,18 +1,15 @@
 """Outages: NATS restarted, killed, paused; bridges killed; several bridges on one NATS."""
 
-import asyncio
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import httpx
-import nats
 import pytest
 from nats.js import JetStreamContext
 
-from tests.support import Agent, Agents, BridgeProcess, NatsServer, eventually
+from tests.support import Agent, Agents, BridgeProcess, NatsServer, eventually, on_jetstream
 from tests.test_delivery import numbers, open_wait, waiting
 
 Start = Callable[..., BridgeProcess]
@@ -35,23 +32,10 @@ def pair(own_nats: NatsServer, start_bridge: Start) -> Iterator[tuple[Agents, Br
     agents.close()
 
 
-def with_jetstream(url: str, work: Callable[[JetStreamContext], Awaitable[Any]]) -> Any:
-    """Do something with plain nats-py."""
-
-    async def run() -> Any:
-        client = await nats.connect(url)
-        try:
-            return await work(client.jetstream())
-        finally:
-            await client.close()
-
-    return asyncio.run(run())
-
-
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("query", [{}, {"since": "now"}, {"filter": "correlation_id:c-1"}])
 def test_a_wait_outlives_a_restart_of_nats(
-    own: tuple[NatsServer, Agents], how: signal.Signals, query: dict[str, str]
+    own: tuple[NatsServer, Agents], how: signal.Signals, query: dict[str, Any]
 ) -> None:
     server, agents = own
     publisher, reader = agents("publisher"), agents("reader")
@@ -73,7 +57,7 @@ def test_a_wait_outlives_a_restart_of_nats(
 def test_nothing_is_repeated_or_lost_over_a_restart(own: tuple[NatsServer, Agents]) -> None:
     server, agents = own
     publisher, reader = agents("publisher"), agents("reader")
-    pinned = {"filter": "correlation_id:c-1"}
+    pinned: dict[str, Any] = {"filter": "correlation_id:c-1"}
     publisher.publish("work", {"n": 0}, correlation_id="c-1")
     assert numbers(reader.events("work")) == numbers(reader.events("work", **pinned)) == [0]
     publisher.publish("work", {"n": 1}, correlation_id="c-1")
@@ -152,7 +136,7 @@ def test_a_subscription_deleted_under_its_wait_is_made_again(
         async def delete(jetstream: JetStreamContext) -> None:
             await jetstream.delete_consumer("EVENTS", subscription["name"])
 
-        with_jetstream(server.url, delete)
+        on_jetstream(server.url, delete)
         eventually(lambda: waiting(reader) == 1, what="the pull on the new one")
         publisher.publish("work", {"n": 1})
         assert numbers(answer.result()["events"]) == [1], "what was delivered before came again"

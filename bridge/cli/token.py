@@ -1,5 +1,6 @@
 """`bridge token`: a signed token from the command line."""
 
+import difflib
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from bridge.cli.keys import authority
 from bridge.errors import RequestInvalid
 from bridge.settings import load_settings
 
+PERMISSIONS = ("publish_events", "spawn_agents")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"([0-9]{1,9})([smhd]?)\Z")
 
@@ -28,6 +30,11 @@ def make(
     data_dir: Path | None,
 ) -> str:
     """Sign a token. Raises StartError or RequestInvalid."""
+    for name in permissions or ():
+        if name not in PERMISSIONS:
+            near = difflib.get_close_matches(name, PERMISSIONS, n=1, cutoff=0.3)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(PERMISSIONS)}"
+            raise RequestInvalid(f"there is no permission {name!r}; {hint}")
     settings = load_settings(data_dir=data_dir)
     minted = authority(settings).mint(
         agent_id=agent,

@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from bridge.errors import RequestInvalid, StartError
 from bridge.http.exchange import CUT
 from bridge.http.problem import tell
+from bridge.http.sockets import was_refused
 
 log = logging.getLogger("bridge.http")
 
@@ -41,6 +42,12 @@ class Protocol(HttpToolsProtocol):
         ):
             cycle.scope.setdefault("state", {})[CUT] = True
         super().connection_lost(exc)
+
+    def eof_received(self) -> None:
+        """Note a client that closed before it had taken its answer."""
+        if self.cycle is not None and was_refused(self.transport.get_extra_info("socket")):
+            self.cycle.scope.setdefault("state", {})[CUT] = True
+        super().eof_received()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP in the form of every other error, and close."""

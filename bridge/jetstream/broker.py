@@ -54,9 +54,7 @@ class JetStream:
         )
         self._registry = Registry(self._consumers, name)
         self._tail = Tail(self._connection, self._inbox, self._consumers, name, self._renew)
-        self._durables = Durables(
-            self._inbox, self._consumers, self._registry, lambda: self._tail.last_sequence
-        )
+        self._durables = Durables(self._inbox, self._consumers, self._registry, self._tail)
         self._acks = Acks(self._connection)
         self._publisher = Publisher(self._acks, timeout=options.publish_timeout)
         self._tasks: list[asyncio.Task[None]] = []
@@ -70,13 +68,13 @@ class JetStream:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        # The connection is the first task and ends last: the others still say good-bye over it.
+        connection, *others = self._tasks
+        for task in reversed(others):
+            await _end(task)
         await self._inbox.close()
         await self._connection.flush()
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await _end(connection)
         await self._connection.close()
 
     @property
@@ -193,3 +191,9 @@ class JetStream:
             log.critical("%s ended", task.get_name(), exc_info=error)
             if not self.failed.done():
                 self.failed.set_result(StartError(f"an internal task ended: {error!r}"))
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -17,6 +17,7 @@ from bridge.jetstream.consumers import Consumers
 from bridge.jetstream.message import Message
 from bridge.jetstream.pulls import Ended, Inbox
 from bridge.jetstream.registry import Registry
+from bridge.jetstream.tail import Tail
 
 log = logging.getLogger("bridge.durables")
 
@@ -26,12 +27,14 @@ GRACE_SECONDS = 0.5
 MOMENT_SECONDS = 0.005
 """Less time than this is not worth a pull."""
 
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS = 0.1
 """A pause before asking again after the server forgot a pull or refused it."""
 
 MAX_REPAIRS = 3
 
 Remaining = Callable[[], float]
+Place = tuple[int, int]
+"""A stream's epoch and a sequence in it."""
 
 
 class _Waiter:
@@ -63,7 +66,7 @@ class Feed:
     """The waits of this process on one durable consumer.
 
     `repair(after)` makes the consumer again when it is gone, beginning after a sequence of the
-    stream, or (None) where a new one begins. `last_sequence` is the newest one this process knows.
+    stream, or (None) where a new one begins. `newest` is how far this process has read.
     """
 
     def __init__(
@@ -71,14 +74,14 @@ class Feed:
         name: str,
         inbox: Inbox,
         repair: Callable[[int | None], Awaitable[None]],
-        last_sequence: Callable[[], int],
+        newest: Callable[[], Place],
     ) -> None:
         self._name = name
         self._inbox = inbox
         self._repair = repair
-        self._last_sequence = last_sequence
+        self._newest = newest
         self._waiters: deque[_Waiter] = deque()
-        self._read_up_to: int | None = None
+        self._read_up_to: Place | None = None
 
     @property
     def idle(self) -> bool:
@@ -120,6 +123,7 @@ class Feed:
                 except Unavailable:
                     if remaining() <= 0:
                         raise
+                    await asyncio.sleep(PAUSE_SECONDS)
             taken, waiter.messages = waiter.messages, []
             return taken
         finally:
@@ -135,18 +139,26 @@ class Feed:
     async def _fetch_now(self, waiter: _Waiter) -> None:
         """Take what is there without waiting for more; make the consumer again if it is gone."""
         for _ in range(MAX_REPAIRS):
-            newest = self._last_sequence()
+            newest = self._newest()
             pull = await self._inbox.pull(self._name, waiter.room)
             why = await pull.ended
             if why is not Ended.GONE:
                 break
-            await self._repair(self._read_up_to)
+            await self._repair(self._resume_after())
         else:
             raise Unavailable("the subscription's consumer is gone and cannot be made again")
         if why is Ended.EMPTY and not waiter.messages:
-            self._read_up_to = max(newest, self._read_up_to or 0)
+            self._read_up_to = newest
         if why is Ended.LOST:
             await asyncio.sleep(PAUSE_SECONDS)
+
+    def _resume_after(self) -> int | None:
+        """Give the sequence that a new consumer begins behind; one of another stream says nothing.
+
+        What was read by then was delivered: a consumer from the beginning would repeat it all.
+        """
+        known = self._read_up_to
+        return known[1] if known is not None and known[0] == self._newest()[0] else None
 
     async def _await_next(self, waiter: _Waiter, remaining: Remaining) -> None:
         """Wait until a message comes, time is up, or a pull ended in a way to look into."""
@@ -169,17 +181,11 @@ class Feed:
 class Durables:
     """Every durable subscription that has waits in this process."""
 
-    def __init__(
-        self,
-        inbox: Inbox,
-        consumers: Consumers,
-        registry: Registry,
-        last_sequence: Callable[[], int],
-    ) -> None:
+    def __init__(self, inbox: Inbox, consumers: Consumers, registry: Registry, tail: Tail) -> None:
         self._inbox = inbox
         self._consumers = consumers
         self._registry = registry
-        self._last_sequence = last_sequence
+        self._tail = tail
         self._feeds: dict[str, Feed] = {}
 
     def wake(self) -> None:
@@ -206,10 +212,11 @@ class Durables:
         if feed is None:
 
             async def repair(after: int | None) -> None:
+                await self._tail.verify()
                 log.info("subscription %s is gone; making it again", name)
                 await self._make(subscription, only_new=only_new, after=after)
 
-            feed = self._feeds[name] = Feed(name, self._inbox, repair, self._last_sequence)
+            feed = self._feeds[name] = Feed(name, self._inbox, repair, self._newest)
             self._inbox.listen(name, feed.receive)
         try:
             return await feed.fetch(limit, remaining)
@@ -217,6 +224,9 @@ class Durables:
             if feed.idle and self._feeds.get(name) is feed:
                 del self._feeds[name]
                 self._inbox.unlisten(name)
+
+    def _newest(self) -> Place:
+        return self._tail.epoch, self._tail.last_sequence
 
     async def _make(
         self, subscription: Subscription, *, only_new: bool, after: int | None = None

@@ -121,6 +121,7 @@ class Mirror:
     def add(self, entry: Entry) -> None:
         """Take in the stream's next message."""
         sequence = entry.sequence
+        self._skip_to(sequence)
         self._entries[sequence] = entry
         self._order.append(sequence)
         self.last_sequence = max(self.last_sequence, sequence)
@@ -146,6 +147,7 @@ class Mirror:
 
     def cut_before(self, first: int) -> None:
         """Forget what is older than the stream's first retained sequence."""
+        self._skip_to(first)
         while self._entries and self.first_sequence < first:
             self._evict(self.first_sequence)
         self._cut()
@@ -244,6 +246,11 @@ class Mirror:
                 dropped, _ = evicted.popleft()
                 self._oldest_known_eviction = max(self._oldest_known_eviction, dropped + 1)
         self._cut_keys(entry)
+
+    def _skip_to(self, sequence: int) -> None:
+        """Note that nothing is known of what lies between the newest entry and a sequence."""
+        if sequence > self.last_sequence + 1:
+            self._oldest_known_eviction = max(self._oldest_known_eviction, sequence)
 
     def _cut_keys(self, entry: Entry) -> None:
         first = self.first_sequence

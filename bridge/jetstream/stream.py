@@ -136,9 +136,9 @@ async def _mend(
     told = "; ".join(f"{key} is {was!r}, not {want!r}" for key, (was, want) in differences.items())
     essential = differences.keys() & _ESSENTIAL
     changeable = differences.keys() - _FIXED
+    if essential & _FIXED or (essential and not shape.manage):
+        raise StartError(f"stream {shape.name} cannot carry the bridge's events: {told}")
     if not shape.manage or not changeable:
-        if essential:
-            raise StartError(f"stream {shape.name} cannot carry the bridge's events: {told}")
         log.warning("stream %s differs and is left as it is: %s", shape.name, told)
         return info
     log.warning("stream %s differs: %s; updating what may be updated", shape.name, told)

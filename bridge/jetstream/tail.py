@@ -103,6 +103,25 @@ class Tail:
             self._align(old, state)
         self._restart.set()
 
+    async def verify(self) -> None:
+        """Make sure that the stream is still the one that the mirror is of.
+
+        Raises Unavailable if it is not, or is gone; the bridge then starts over with it.
+        """
+        try:
+            state = await stream_state(self._connection, self._stream)
+        except ApiError as error:
+            if error.err_code == STREAM_NOT_FOUND:
+                log.warning("stream %s is gone", self._stream)
+                await self._stream_lost()
+            raise Unavailable(f"JetStream cannot tell of stream {self._stream}: {error}") from error
+        self._skew = state.skew
+        if state.epoch != self.epoch or state.last_sequence < self.last_sequence:
+            await self._stream_lost()
+            raise Unavailable(f"stream {self._stream} was made again; try again in a moment")
+        if self.last_sequence >= state.last_sequence:
+            self._align(self.mirror, state)
+
     async def reach(self, sequence: int, timeout: float) -> bool:
         """Wait until the mirror has come as far as `sequence`, at most `timeout` seconds."""
         deadline = asyncio.get_running_loop().time() + timeout
@@ -205,19 +224,9 @@ class Tail:
             if not self._connection.is_up or self._mirror is None:
                 continue
             try:
-                state = await stream_state(self._connection, self._stream)
-            except ApiError as error:
-                if error.err_code == STREAM_NOT_FOUND:
-                    log.warning("stream %s is gone", self._stream)
-                    await self._stream_lost()
-                continue
-            except Unavailable:
-                continue
-            self._skew = state.skew
-            if state.epoch != self.epoch or state.last_sequence < self.last_sequence:
-                await self._stream_lost()
-            elif self.last_sequence >= state.last_sequence:
-                self._align(self.mirror, state)
+                await self.verify()
+            except Unavailable as error:
+                log.debug("the stream was not looked at: %s", error)
 
     def _align(self, mirror: Mirror, state: StreamState) -> None:
         """Forget what the stream no longer holds for reasons that no message told of."""

@@ -176,7 +176,9 @@ def pinned_against_backlog(few: BridgeProcess, many: BridgeProcess) -> None:
     for _ in range(ROUNDS):
         short, long = (uvloop.run(_pinned(bridge, project, 100)) for bridge in (few, many))
         ratios.append(long / short)
-        print(f"  10 retained {short:6.3f} ms   10,000 retained {long:6.3f} ms   {long / short:.2f}")
+        print(
+            f"  10 retained {short:6.3f} ms   10,000 retained {long:6.3f} ms   {long / short:.2f}"
+        )
     print(f"pinned wait, 10,000 / 10:       {statistics.median(ratios):.2f}    (wanted: <= 1.3)")
 
 

@@ -1,0 +1,1 @@
+"""The Event System Guide's complete workflow as programs, each to be run as its own process."""

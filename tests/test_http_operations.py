@@ -1,0 +1,368 @@
+"""Operations over HTTP: probes, status, metrics, the API's description, and what all answers share.
+
+Most of it needs no token.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from typing import Any, cast
+
+import httpx
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from bridge import __version__
+from bridge.http.app import HttpOptions, create_app
+from tests.support import Agent, Agents, BridgeProcess
+from tests.support.answers import RawConnection, common, problem
+
+Json = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def client(bridge: BridgeProcess) -> Iterator[httpx.Client]:
+    """A client without a token."""
+    with httpx.Client(base_url=bridge.url) as made:
+        yield made
+
+
+class TestProbes:
+    def test_alive(self, client: httpx.Client) -> None:
+        answer = common(client.get("/livez"))
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+    def test_ready(self, client: httpx.Client) -> None:
+        answer = common(client.get("/readyz"))
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+    def test_health(self, client: httpx.Client) -> None:
+        answer = common(client.get("/health"))
+        assert answer.status_code == 200
+        health = answer.json()
+        assert list(health) == ["status", "service", "version", "uptime_seconds", "checks"]
+        assert (health["status"], health["version"]) == ("ok", __version__)
+        assert health["uptime_seconds"] > 0
+        assert health["checks"] == {"nats": "ok", "stream": "ok", "draining": "no"}
+
+
+class TestStatus:
+    def test_it_needs_a_token(self, client: httpx.Client) -> None:
+        problem(client.get("/status"), "AUTH_001", says="Authorization: Bearer")
+
+    def test_it_sums_up_the_project(self, agents: Agents, bridge: BridgeProcess) -> None:
+        coder = agents("coder", agent_type="python-specialist")
+        reader = agents("reader", agent_type="test-engineer")
+        stranger = agents("stranger", project_id=f"{agents.project}-other")
+        stranger.publish("a")
+        stranger.wait("a")
+        reader.wait("a")
+        first = coder.publish("a", topic="one")
+        last = coder.publish_many([{"event_type": "a"}, {"event_type": "b"}])[-1]
+        coder.history()
+        answer = common(coder.http.get(f"{bridge.url}/status"))
+        assert answer.status_code == 200
+        status = answer.json()
+        assert (status["version"], status["project"]) == (__version__, agents.project)
+        assert status["events"] == {
+            "retained": 3,
+            "by_topic": {"one": 1, "coordination": 2},
+            "by_type": {"a": 2, "b": 1},
+            "oldest": first["timestamp"],
+            "newest": last["timestamp"],
+        }
+        assert status["queue"] == {"depth": 3, "capacity": 10_000}
+        assert status["subscriptions"] == 1
+        assert status["agents"] == {
+            "total": 2,
+            "by_type": {"python-specialist": 1, "test-engineer": 1},
+        }
+        assert {"publish", "wait"} <= status["latencies"].keys()
+        assert status["latencies"]["publish"].keys() == {"count", "p50_ms", "p95_ms", "p99_ms"}
+
+
+class TestMetrics:
+    def test_they_are_prometheus_text(self, client: httpx.Client) -> None:
+        answer = common(client.get("/metrics"))
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/plain; version=")
+        assert len(answer.headers.get_list("content-type")) == 1
+        families = {family.name: family for family in text_string_to_metric_families(answer.text)}
+        assert families["bridge_ready"].samples[0].value == 1
+        assert families["bridge_nats_connected"].samples[0].value == 1
+
+    def test_requests_are_counted_by_endpoint_and_status(
+        self, client: httpx.Client, agent: Agent
+    ) -> None:
+        def counted(**labels: str) -> float:
+            families = text_string_to_metric_families(client.get("/metrics").text)
+            samples = [sample for family in families for sample in family.samples]
+            return sum(
+                sample.value
+                for sample in samples
+                if sample.name == "bridge_http_requests_total" and sample.labels == labels
+            )
+
+        taken = counted(route="publish", status="202")
+        refused = counted(route="publish", status="400")
+        agent.publish("a")
+        agent.http.post("/events/a.b", json={})
+        assert counted(route="publish", status="202") == taken + 1
+        assert counted(route="publish", status="400") == refused + 1
+
+    def test_no_path_of_a_client_becomes_a_label(self, client: httpx.Client) -> None:
+        client.get("/nobody-asked-for-this")
+        assert "nobody-asked" not in client.get("/metrics").text
+
+
+CONTRACT = {
+    "/api/events": {"get", "post"},
+    "/api/events/{event_type}": {"post"},
+    "/api/events/wait": {"get"},
+    "/api/events/wait/{event_types}": {"get"},
+    "/api/subscriptions": {"get"},
+    "/api/subscriptions/{name}": {"delete"},
+    "/api/tokens": {"post"},
+    "/api/tokens/refresh": {"post"},
+    "/livez": {"get"},
+    "/readyz": {"get"},
+    "/health": {"get"},
+    "/status": {"get"},
+    "/metrics": {"get"},
+}
+
+
+class TestDescription:
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def document(client: httpx.Client) -> Json:
+        answer = common(client.get("/openapi.json"))
+        assert answer.status_code == 200
+        found: Json = answer.json()
+        return found
+
+    def test_it_has_the_contracts_paths_and_no_other(self, document: Json) -> None:
+        assert document["openapi"].startswith("3.")
+        assert document["info"]["version"] == __version__
+        described = {path: set(methods) for path, methods in document["paths"].items()}
+        assert described == CONTRACT
+
+    def test_every_reference_leads_somewhere(self, document: Json) -> None:
+        references = set(
+            re.findall(r'"\$ref": ?"([^"]+)"', httpx.Response(200, json=document).text)
+        )
+        assert references
+        for reference in references:
+            place: Any = document
+            for part in reference.removeprefix("#/").split("/"):
+                place = place[part]
+            assert place
+
+    @pytest.mark.parametrize(
+        ("path", "method", "statuses"),
+        [
+            ("/api/events", "get", "200 400 401 429 503"),
+            ("/api/events", "post", "202 400 401 403 413 429 503"),
+            ("/api/events/{event_type}", "post", "202 400 401 403 413 429 503"),
+            ("/api/events/wait", "get", "200 400 401 413 429 503"),
+            ("/api/events/wait/{event_types}", "get", "200 400 401 413 429 503"),
+            ("/api/subscriptions", "get", "200 401 429 503"),
+            ("/api/subscriptions/{name}", "delete", "204 401 404 429 503"),
+            ("/api/tokens", "post", "201 400 401 403 413 429 503"),
+            ("/api/tokens/refresh", "post", "201 400 401 429 503"),
+            ("/readyz", "get", "200 503"),
+            ("/health", "get", "200 503"),
+            ("/status", "get", "200 401 429 503"),
+        ],
+    )
+    def test_every_operation_names_its_answers(
+        self, document: Json, path: str, method: str, statuses: str
+    ) -> None:
+        operation = document["paths"][path][method]
+        assert sorted(operation["responses"]) == statuses.split()
+        wants_token = path.startswith("/api") or path == "/status"
+        assert operation.get("security") == ([{"token": []}] if wants_token else None)
+        for status, response in operation["responses"].items():
+            assert response["description"]
+            if status[0] == "4" or (wants_token and status == "503"):
+                schema = response["content"]["application/json"]["schema"]
+                assert schema == {"$ref": "#/components/schemas/Problem"}
+
+    def test_every_parameter_of_a_path_is_described(self, document: Json) -> None:
+        for path, methods in document["paths"].items():
+            for operation in methods.values():
+                described = operation.get("parameters", [])
+                named = {one["name"] for one in described if one["in"] == "path"}
+                assert named == set(re.findall(r"{(\w+)}", path))
+                assert operation["operationId"]
+                assert operation.get("summary") or operation.get("description")
+        ids = [one["operationId"] for some in document["paths"].values() for one in some.values()]
+        assert len(ids) == len(set(ids))
+
+    def test_its_examples_are_taken(self, document: Json, agent: Agent) -> None:
+        """What the description shows as a request works when it is sent."""
+        for path in ("/api/events", "/api/events/{event_type}"):
+            content = document["paths"][path]["post"]["requestBody"]["content"]
+            example = content["application/json"]["example"]
+            address = path.removeprefix("/api").replace("{event_type}", "tests_passing")
+            assert agent.http.post(address, json=example).status_code == 202
+        for path in ("/api/events", "/api/events/wait"):
+            for parameter in document["paths"][path]["get"]["parameters"]:
+                if "example" in parameter:
+                    query = {parameter["name"]: parameter["example"]}
+                    query |= {} if path == "/api/events" else {"timeout": "0"}
+                    assert agent.http.get(path[4:], params=query).status_code == 200
+
+    def test_its_limits_are_the_bridges(self, document: Json, agent: Agent) -> None:
+        for path in ("/api/events", "/api/events/wait"):
+            for parameter in document["paths"][path]["get"]["parameters"]:
+                schema = parameter["schema"]
+                for bound, step in (("minimum", -1), ("maximum", 1)):
+                    if bound in schema:
+                        query = {parameter["name"]: schema[bound] + step}
+                        problem(agent.http.get(path[4:], params=query), "REQ_001")
+
+    def test_answers_are_as_described(self, document: Json, agent: Agent) -> None:
+        schemas = document["components"]["schemas"]
+
+        def check(name: str, content: Json) -> None:
+            assert content.keys() <= schemas[name]["properties"].keys()
+            assert set(schemas[name]["required"]) <= content.keys()
+
+        receipt = agent.publish("a")
+        check("Published", receipt)
+        waited = agent.wait("a")
+        check("Waited", waited)
+        check("EventOut", waited["events"][0])
+        check("Page", agent.history())
+        check("Subscription", agent.subscriptions()[0])
+        check("Token", agent.http.post("/tokens/refresh").json())
+        check("Problem", agent.http.post("/events/a.b").json())
+
+    def test_its_page_needs_no_other_host(self, client: httpx.Client) -> None:
+        answer = common(client.get("/docs"))
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/html")
+        assets = re.findall(r"(?:src|href)=[\"']([^\"']+)", answer.text)
+        assert len(assets) >= 2
+        for asset in assets:
+            assert asset.startswith("/"), asset
+            assert not asset.startswith("//"), asset
+            assert common(client.get(asset)).status_code == 200
+        assert "http://" not in answer.text
+        assert "https://" not in answer.text
+
+
+class TestEveryAnswer:
+    @pytest.mark.parametrize(
+        "path",
+        ["/", "/api", "/api/", "/api/nothing", "/api/eventsandmore", "/api/events/", "//", "/%2e"],
+    )
+    def test_what_is_nowhere_is_told(self, client: httpx.Client, path: str) -> None:
+        url = httpx.URL(client.base_url, raw_path=path.encode())
+        problem(client.get(url), "REQ_002", says="/openapi.json")
+
+    @pytest.mark.parametrize("path", ["/api/nothing/%C3%A9%FF", "/" + "x" * 60_000])
+    def test_odd_paths_are_told_of_in_short(self, client: httpx.Client, path: str) -> None:
+        answer = client.get(httpx.URL(client.base_url, raw_path=path.encode()))
+        problem(answer, "REQ_002")
+        assert len(answer.content) < 1500
+
+    @pytest.mark.parametrize(
+        ("path", "allowed"),
+        [
+            ("/api/events", "GET, POST"),
+            ("/api/events/a", "POST"),
+            ("/api/events/wait", "GET, POST"),
+            ("/api/events/wait/a", "GET"),
+            ("/api/subscriptions", "GET"),
+            ("/api/subscriptions/a", "DELETE"),
+            ("/api/tokens", "POST"),
+            ("/api/tokens/refresh", "POST"),
+            ("/livez", "GET"),
+            ("/readyz", "GET"),
+            ("/health", "GET"),
+            ("/status", "GET"),
+            ("/metrics", "GET"),
+        ],
+    )
+    def test_other_methods_are_told_which_there_are(
+        self, client: httpx.Client, path: str, allowed: str
+    ) -> None:
+        methods = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"}
+        for method in methods - set(allowed.split(", ")):
+            answer = client.request(method, path)
+            told = problem(answer, "REQ_003", says=method)
+            assert answer.headers["allow"] == allowed
+            assert told["details"] == {"allowed": allowed.split(", ")}
+        head = common(client.head(path))
+        assert (head.status_code, head.content) == (405, b"")
+        assert head.headers["allow"] == allowed
+
+    @pytest.mark.parametrize("given", ["abc-123", "a b", "x" * 128, '"quoted"', "{}"])
+    def test_a_request_id_is_echoed(self, agent: Agent, bridge: BridgeProcess, given: str) -> None:
+        headers = {"X-Request-ID": given}
+        for method, path in (
+            ("GET", f"{bridge.url}/livez"),
+            ("GET", "/events"),
+            ("POST", "/events/a"),
+            ("POST", "/events/a.b"),
+            ("GET", "/events/wait/a?timeout=0"),
+            ("GET", "/nothing"),
+            ("PUT", "/events"),
+        ):
+            answer = common(agent.http.request(method, path, headers=headers))
+            assert answer.headers["x-request-id"] == given
+            if answer.status_code >= 400:
+                assert answer.json()["request_id"] == given
+
+    @pytest.mark.parametrize("given", [b"", b"x" * 129, b"a\tb", "é".encode(), b"\x80"])
+    def test_one_that_is_odd_is_made_anew(self, client: httpx.Client, given: bytes) -> None:
+        for path in ("/livez", "/nothing"):
+            answer = common(client.get(path, headers={b"X-Request-ID": given}))
+            made = answer.headers["x-request-id"]
+            assert re.fullmatch("[0-9a-f]{32}", made)
+
+    def test_each_request_has_an_id_of_its_own(self, client: httpx.Client) -> None:
+        made = {client.get("/livez").headers["x-request-id"] for _ in range(10)}
+        assert len(made) == 10
+
+    def test_repeated_headers_count_once(self, bridge: BridgeProcess, agent: Agent) -> None:
+        with RawConnection(bridge.url) as connection:
+            connection.send(
+                b"GET /api/events HTTP/1.1\r\nHost: b\r\n"
+                b"X-Request-ID: first\r\nX-Request-ID: second\r\n"
+                + f"Authorization: Bearer {agent.token}\r\n".encode()
+                + b"Authorization: Bearer nonsense\r\n\r\n"
+            )
+            answer = connection.answer()
+            assert answer.status_code == 200
+            assert answer.headers["x-request-id"] == "first"
+
+
+@pytest.mark.parametrize("path", ["/health", "/readyz", "/metrics"])
+def test_a_failure_of_the_bridge_is_told_without_its_cause(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Here the application has no bus at all, which no endpoint expects."""
+    bus, authority = cast("Any", _NoBus()), cast("Any", None)
+    transport = httpx.ASGITransport(create_app(bus, authority, HttpOptions()))
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=transport, base_url="http://bridge") as made:
+            return await made.get(path)
+
+    answer = common(asyncio.run(ask()))
+    assert answer.status_code == 500
+    told = answer.json()
+    assert (told["error"], told["code"]) == ("internal_error", "INT_001")
+    assert told["request_id"] == answer.headers["x-request-id"]
+    assert "secret cause" not in answer.text
+    assert "secret cause" in caplog.text
+
+
+class _NoBus:
+    draining = False
+
+    def health(self) -> Any:
+        raise RuntimeError("secret cause")

@@ -1,0 +1,110 @@
+"""The README: every block is run, in order, and what its tables say is so."""
+
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bridge import filters
+from bridge.http.problem import INTERNAL, STATUS
+from tests.support.natsservers import free_port
+from tests.support.readme import Block, Tour, blocks, shape
+
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+BLOCKS = blocks(README)
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "__pycache__")
+
+
+def tour_of(folder: Path, nats_url: str, installed: Path | None) -> Tour:
+    port = free_port()
+    replaced = {"localhost:3001": f"localhost:{port}", "nats://nats.internal:4222": nats_url}
+    return Tour(folder, BLOCKS, port=port, replaced=replaced, installed=installed)
+
+
+@pytest.fixture(scope="module")
+def tour(tmp_path_factory: pytest.TempPathFactory, nats_url: str) -> Iterator[Tour]:
+    """A reader for whom the installation is already done."""
+    folder = tmp_path_factory.mktemp("readme")
+    made = tour_of(folder, nats_url, Path(sys.prefix))
+    yield made
+    made.end()
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_each_block_does_what_the_readme_says(tour: Tour, block: Block) -> None:
+    if block.runs_the_tests:
+        pytest.skip("the command that runs the tests is run by .ci/run, not by a test")
+    if block.missing:
+        pytest.skip(f"NOT RUN, not on PATH: {', '.join(block.missing)}")
+    tour.reach(block)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_new_user_gets_from_the_first_command_to_the_last(tmp_path: Path, nats_url: str) -> None:
+    """In a copy of the repository, the installation included."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(ROOT, folder, ignore=NOT_COPIED)
+    made = tour_of(folder, nats_url, installed=None)
+    try:
+        made.reach(BLOCKS[-1])
+    finally:
+        made.end()
+
+
+def test_the_nats_cli_shows_the_event_and_its_waiter(tour: Tour) -> None:
+    (block,) = [one for one in BLOCKS if re.search("^nats ", one.text, re.MULTILINE)]
+    if missing := {name for one in BLOCKS for name in one.missing}:
+        pytest.skip(f"NOT RUN, not on PATH: {', '.join(sorted(missing))}")
+    shown = tour.reach(block)
+    assert "events.default.testing.tests_passing.issue-123" in shown
+    assert '"coverage":92' in shown
+    assert "default--coder-1--tests_passing--" in shown
+
+
+def test_the_opening_is_two_commands_that_install_for_themselves() -> None:
+    serve, test = BLOCKS[:2]
+    assert serve.serves
+    assert test.runs_the_tests
+    for block in (serve, test):
+        assert block.text.count("\n") == 1
+        assert "-c constraints.txt" in block.text
+
+
+def test_every_filter_in_the_table_is_one() -> None:
+    shown = cells("Filter")
+    assert len(shown) > 5
+    for text in shown:
+        assert filters.canonical(filters.parse(text))
+
+
+def test_the_table_of_errors_is_the_bridges() -> None:
+    written = set(zip(cells("Status"), cells("Status", column=1), strict=True))
+    known = {(str(status), error.code) for error, status in STATUS.items()}
+    assert written == known | {("500", str(INTERNAL["code"]))}
+
+
+def test_every_file_that_is_linked_exists() -> None:
+    targets = re.findall(r"\]\((?!http)([^)#]+)\)", README.read_text())
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_shapes_tell_keys_and_types_but_not_values() -> None:
+    assert shape({"a": [{"b": 1}], "c": None}) == shape({"a": [{"b": 2.5}, {}], "c": None})
+    assert shape({"a": 1}) != shape({"a": "1"})
+    assert shape({"a": True}) != shape({"a": 1})
+    assert shape({"a": 1}) != shape({"b": 1})
+
+
+def cells(heading: str, column: int = 0) -> list[str]:
+    """Give a column of the table whose first heading is this, without backticks."""
+    rows = re.split(rf"^\| {heading} \|.*\n\|-.*\n", README.read_text(), flags=re.MULTILINE)[1]
+    table = re.match(r"(?:\|.*\n)+", rows)
+    assert table
+    split = [re.split(r"(?<!\\)\|", row)[1:] for row in table[0].splitlines()]
+    return [row[column].strip().strip("`").replace("\\|", "|") for row in split]

@@ -1,0 +1,331 @@
+"""What is no longer retained: gone for every reader, and told to those who had not read it yet."""
+
+import asyncio
+import itertools
+import signal
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import httpx
+import nats
+import pytest
+from nats.js import JetStreamContext
+from nats.js.errors import NotFoundError
+
+from tests.support import Agent, Agents, BridgeProcess, NatsServer, eventually, on_jetstream
+
+T = TypeVar("T")
+Json = dict[str, Any]
+Start = Callable[..., BridgeProcess]
+AgentsOn = Callable[[BridgeProcess], Agents]
+
+
+def numbers(events: list[Json]) -> list[int]:
+    return [event["data"]["n"] for event in events]
+
+
+@pytest.fixture
+def small(own_nats: NatsServer, start_bridge: Start) -> BridgeProcess:
+    """A bridge whose stream holds 100 events."""
+    return start_bridge(own_nats.url, stream_max_messages="100")
+
+
+def fill(agent: Agent, first: int, last: int) -> list[Json]:
+    """Publish numbered events, few enough at once for the bridge to read them before they go."""
+    receipts = []
+    for start in range(first, last + 1, 50):
+        numbered = range(start, min(start + 50, last + 1))
+        receipts += agent.publish_many(
+            {"event_type": "filling", "data": {"n": n}} for n in numbered
+        )
+        agent.history(limit=1)
+    return receipts
+
+
+def test_an_expired_event_is_gone_for_every_reader(nats_url: str, agents: Agents) -> None:
+    agent = agents()
+    start = agent.wait("short", since="now")["next_cursor"]
+    short = agent.publish("short", ttl_seconds=1, correlation_id="c-1", topic="testing")
+    assert short["ttl_seconds"] == 1
+    kept = agent.publish("short", {"correlation_id": "c-1"}, topic="testing")["event_id"]
+    assert len(agent.history(type="short")["events"]) == 2
+    subject = f"events.{agent.project}.testing.short.c-1"
+
+    async def count(js: JetStreamContext) -> int:
+        info = await js.stream_info("EVENTS", subjects_filter=subject)
+        return (info.state.subjects or {}).get(subject, 0)
+
+    eventually(lambda: on_jetstream(nats_url, count) == 1, within=5, what="the expiry")
+
+    def only_the_other(events: list[Json]) -> None:
+        assert [event["event_id"] for event in events] == [kept]
+
+    only_the_other(agent.events("short", timeout=2))
+    only_the_other(agent.events("short", timeout=2, filter="correlation_id:c-1"))
+    only_the_other(agent.events("short", since="earliest"))
+    only_the_other(agent.events("short", since=start))
+    only_the_other(agent.history(type="short")["events"])
+    only_the_other(agent.history(correlation_id="c-1")["events"])
+
+
+def test_an_expired_event_cannot_be_got_from_nats(nats_url: str, agents: Agents) -> None:
+    agent = agents()
+    agent.publish("short", ttl_seconds=1, topic="testing")
+    subject = f"events.{agent.project}.testing.short._"
+
+    async def gone(js: JetStreamContext) -> bool:
+        try:
+            await js.get_last_msg("EVENTS", subject, direct=True)
+        except NotFoundError:
+            return True
+        return False
+
+    assert on_jetstream(nats_url, gone) is False
+    eventually(lambda: on_jetstream(nats_url, gone), within=5, what="the expiry")
+
+
+def test_both_places_of_an_event_with_two_correlation_ids_expire(
+    nats_url: str, agents: Agents
+) -> None:
+    agent = agents()
+    agent.publish("short", {"correlation_id": "in"}, correlation_id="out", ttl_seconds=1)
+    subjects = f"events.{agent.project}.>"
+
+    async def left(js: JetStreamContext) -> dict[str, int]:
+        return (await js.stream_info("EVENTS", subjects_filter=subjects)).state.subjects or {}
+
+    assert len(on_jetstream(nats_url, left)) == 2
+    eventually(lambda: not on_jetstream(nats_url, left), within=5, what="the expiry")
+    assert agent.history()["events"] == []
+    for correlation in ("in", "out"):
+        assert agent.events("short", filter=f"correlation_id:{correlation}") == []
+        assert agent.events("short", filter=f"correlation_id:{correlation}", since="earliest") == []
+
+
+def test_a_ttl_that_ran_out_is_no_gap(agents: Agents) -> None:
+    """Its publisher wanted it gone: nobody has lost anything."""
+    agent = agents()
+    start = agent.wait("short", since="now")["next_cursor"]
+    agent.publish("short", ttl_seconds=1)
+    agent.publish("long")
+    eventually(lambda: len(agent.history()["events"]) == 1, within=5, what="the expiry")
+    batch = agent.wait("*", since=start)
+    assert [event["event_type"] for event in batch["events"]] == ["long"]
+    assert "gap" not in batch
+
+
+def test_one_event_too_many_evicts_the_first_and_a_reader_is_told(
+    small: BridgeProcess, agents_on: AgentsOn
+) -> None:
+    agents = agents_on(small)
+    agent = agents()
+    start = agent.wait("filling", since="now")["next_cursor"]
+    receipts = fill(agent, 1, 100)
+    assert "gap" not in agent.wait("filling", since=start, limit=1000)
+
+    fill(agent, 101, 101)
+    batch = agent.wait("filling", since=start, limit=1000, timeout=5)
+
+    assert batch["gap"] == {"reason": "evicted", "lost": 1}
+    assert numbers(batch["events"]) == list(range(2, 102))
+    assert "gap" not in agent.wait("filling", since=batch["next_cursor"])
+    assert "gap" not in agent.wait("filling", since=receipts[0]["cursor"])
+    assert numbers(agent.history(limit=1000, order="asc")["events"]) == list(range(2, 102))
+    fill(agent, 102, 109)
+    assert agent.wait("filling", since=start)["gap"] == {"reason": "evicted", "lost": 9}
+    assert agent.wait("filling", since=receipts[4]["cursor"])["gap"]["lost"] == 4
+
+
+def test_a_gap_is_told_at_once_though_nothing_matches(
+    small: BridgeProcess, agents_on: AgentsOn
+) -> None:
+    agents = agents_on(small)
+    agent = agents()
+    start = agent.wait("other", since="now")["next_cursor"]
+    fill(agent, 1, 103)
+    batch = agent.wait("other", since=start, timeout=30)
+    assert batch["gap"] == {"reason": "evicted", "lost": 3}
+    assert batch["events"] == []
+    assert "gap" not in agent.wait("other", since=batch["next_cursor"])
+
+
+def test_evictions_of_other_projects_are_not_counted(
+    small: BridgeProcess, agents_on: AgentsOn
+) -> None:
+    agents = agents_on(small)
+    agent, other = agents(), agents("other", project_id="another")
+    fill(other, 1, 60)
+    start = agent.wait("filling", since="now")["next_cursor"]
+    fill(agent, 1, 10)
+    fill(other, 61, 150)
+    assert len(agent.history(limit=1000)["events"]) == 10
+    assert "gap" not in agent.wait("filling", since=start)
+
+    fill(other, 151, 153)
+    batch = agent.wait("filling", since=start)
+    assert batch["gap"] == {"reason": "evicted", "lost": 3}
+    assert numbers(batch["events"]) == list(range(4, 11))
+
+
+def test_what_the_bridge_never_saw_is_not_counted_as_kept(
+    own_nats: NatsServer, small: BridgeProcess, agents_on: AgentsOn
+) -> None:
+    """Events that came and went while it stood still: their number is known, or said not to be."""
+    agent = agents_on(small)()
+    start = agent.wait("filling", since="now")["next_cursor"]
+    subject = f"events.{agent.project}.testing.filling._"
+
+    async def fill_beside(js: JetStreamContext) -> None:
+        for n in range(1, 701):
+            await js.publish(subject, b'{"n": %d}' % n)
+
+    small.send(signal.SIGSTOP)
+    on_jetstream(own_nats.url, fill_beside)
+    small.send(signal.SIGCONT)
+    eventually(lambda: numbers(agent.history(limit=1)["events"]) == [700], what="the last event")
+
+    batch = agent.wait("filling", since=start, limit=1000)
+    assert numbers(batch["events"]) == list(range(601, 701))
+    assert batch["gap"]["reason"] == "evicted"
+    assert batch["gap"]["lost"] in (600, None)
+
+
+def test_a_durable_subscription_goes_on_at_the_oldest_retained_event(
+    small: BridgeProcess, agents_on: AgentsOn
+) -> None:
+    agents = agents_on(small)
+    agent = agents()
+    fill(agent, 1, 10)
+    assert numbers(agent.events("filling", limit=5)) == list(range(1, 6))
+    fill(agent, 11, 150)
+    seen: list[int] = []
+    while events := agent.events("filling", timeout=1, limit=1000):
+        seen += numbers(events)
+    assert seen == list(range(51, 151))
+
+
+def test_a_stream_that_was_made_again_is_told_and_used(
+    own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn
+) -> None:
+    bridge = start_bridge(own_nats.url)
+    agents = agents_on(bridge)
+    agent = agents()
+    for n in range(3):
+        agent.publish("before", {"n": n})
+    assert len(agent.events("before")) == 3
+    assert agent.events("after") == []
+    old = agent.wait("*", since="earliest")["next_cursor"]
+
+    on_jetstream(own_nats.url, lambda js: js.delete_stream("EVENTS"))
+    # The bridge makes the stream again by itself; until then a publish is refused, not lost.
+    eventually(lambda: agent.http.post("/events/probe", json={}).status_code == 202)
+    eventually(bridge.ready, what="readiness")
+    agent.publish("before", {"n": 10})
+    agent.publish("after", {"n": 11})
+
+    batch = agent.wait("before,after", since=old, timeout=5)
+    assert batch["gap"] == {"reason": "stream_recreated", "lost": None}
+    assert numbers(batch["events"]) == [10, 11]
+    assert "gap" not in agent.wait("*", since=batch["next_cursor"])
+    assert numbers(agent.events("before", timeout=5)) == [10]
+    assert numbers(agent.events("after", timeout=5)) == [11]
+    assert [event["event_type"] for event in agent.history(order="asc")["events"]][-2:] == [
+        "before",
+        "after",
+    ]
+    assert {tuple(each["types"]) for each in agent.subscriptions()} == {("before",), ("after",)}
+
+
+def test_waits_that_are_open_when_the_stream_is_made_again(
+    own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn
+) -> None:
+    """A durable wait gets the first new event; a `since` wait is told of the gap at once."""
+    bridge = start_bridge(own_nats.url)
+    agents = agents_on(bridge)
+    agent = agents()
+    agent.publish("before")
+
+    async def wait(client: httpx.AsyncClient, **query: str) -> Json:
+        answer = await client.get("/events/wait/after", params={"timeout": "15000", **query})
+        assert answer.status_code == 200, answer.text
+        found: Json = answer.json()
+        return found
+
+    async def main() -> list[Json]:
+        headers = {"Authorization": f"Bearer {agent.token}"}
+        async with httpx.AsyncClient(base_url=bridge.api, headers=headers, timeout=70) as client:
+            waits = [
+                asyncio.create_task(wait(client)),
+                asyncio.create_task(wait(client, since="now")),
+            ]
+            metrics = f"{bridge.url}/metrics"
+            while "\nbridge_waiting_polls 2.0\n" not in (await client.get(metrics)).text:  # noqa: ASYNC110 - a state of another process
+                await asyncio.sleep(0.01)
+            connection = await nats.connect(own_nats.url)
+            await connection.jetstream().delete_stream("EVENTS")
+            await connection.close()
+            told = await waits[1]
+            while (await client.post("/events/after", json={"data": {"n": 1}})).status_code != 202:  # noqa: ASYNC110 - the same
+                await asyncio.sleep(0.1)
+            return [await waits[0], told]
+
+    durable, since = asyncio.run(main())
+
+    assert since["gap"] == {"reason": "stream_recreated", "lost": None}
+    assert numbers(durable["events"]) == [1]
+    assert numbers(agent.events("after", since=since["next_cursor"])) == [1]
+
+
+def test_readers_see_nothing_of_a_purged_stream(
+    own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn
+) -> None:
+    bridge = start_bridge(own_nats.url)
+    agents = agents_on(bridge)
+    agent = agents()
+    start = agent.wait("purged", since="now")["next_cursor"]
+    fill(agent, 1, 5)
+    on_jetstream(own_nats.url, lambda js: js.purge_stream("EVENTS"))
+
+    assert agent.events("filling", timeout=0.2) == []
+    eventually(lambda: agent.history()["events"] == [], within=10, what="an empty history")
+    assert agent.events("filling", since="earliest") == []
+    assert agent.events("filling", since=start) == []
+    fill(agent, 6, 6)
+    assert numbers(agent.events("filling", timeout=5)) == [6]
+    assert numbers(agent.events("filling", timeout=5, since="earliest")) == [6]
+
+
+def test_readers_see_nothing_of_a_purged_subject(nats_url: str, agents: Agents) -> None:
+    """A part of the stream, as an operator would purge one workflow."""
+    agent = agents()
+    agent.publish("step", {"n": 1}, correlation_id="keep")
+    agent.publish("step", {"n": 2}, correlation_id="purge")
+    agent.publish("step", {"n": 3}, correlation_id="keep")
+    subject = f"events.{agent.project}.*.*.purge"
+    on_jetstream(nats_url, lambda js: js.purge_stream("EVENTS", subject=subject))
+
+    eventually(lambda: len(agent.history()["events"]) == 2, within=10, what="the purge")
+    assert numbers(agent.events("step", timeout=5)) == [1, 3]
+    assert numbers(agent.events("step", since="earliest")) == [1, 3]
+    assert agent.events("step", filter="correlation_id:purge") == []
+
+
+def test_cursors_sort_as_text_in_stream_order(agents: Agents) -> None:
+    """Also where their numbers grow a digit, and those of positions between events."""
+    agent = agents()
+    receipts = agent.publish_many({"event_type": "ordered", "data": {"n": n}} for n in range(300))
+    cursors = [receipt["cursor"] for receipt in receipts]
+
+    events = agent.events("ordered", since="earliest", limit=1000)
+    in_order = [event["cursor"] for event in events]
+    assert in_order == sorted(cursors)
+    assert len(set(in_order)) == 300
+    assert [event["cursor"] for event in agent.events("ordered", limit=1000)] == in_order
+    for earlier, later in itertools.pairwise(in_order):
+        batch = agent.wait("ordered", since=earlier, limit=1)
+        assert batch["events"][0]["cursor"] == later
+        assert batch["next_cursor"] == later
+        if later == in_order[20]:
+            break
+    end = agent.wait("ordered", since="now")["next_cursor"]
+    assert end >= in_order[-1]
