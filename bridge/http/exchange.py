@@ -1,9 +1,9 @@
 """One request and its answer on raw ASGI, for the endpoints that must be fast."""
 
 import asyncio
-import os
 import time
 from collections.abc import Sequence
+from random import Random
 from typing import Any
 
 import orjson
@@ -196,10 +196,13 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
+_random = Random()  # noqa: S311 - an ID is no secret; seeded by the operating system
+
+
 def _request_id(given: str | None) -> str:
     if given and len(given) <= REQUEST_ID_LIMIT and given.isprintable() and given.isascii():
         return given
-    return os.urandom(16).hex()
+    return f"{_random.getrandbits(128):032x}"
 
 
 def _too_large(limit: int) -> EventTooLarge:

@@ -56,13 +56,22 @@ class Ended(Enum):
 class Pull:
     """One request for up to `batch` messages; `ended` resolves when no more will come of it."""
 
-    __slots__ = ("consumer", "deadline", "ended", "expires_at", "heard", "remaining", "token")
+    __slots__ = (
+        "consumer",
+        "deadline",
+        "ended",
+        "expires_at",
+        "heard",
+        "remaining",
+        "seen",
+        "token",
+    )
 
     def __init__(self, token: str, consumer: str, batch: int, expires: float | None) -> None:
         now = asyncio.get_running_loop().time()
         self.token = token
         self.consumer = consumer
-        self.remaining = batch
+        self.remaining = self.seen = batch
         self.expires_at = now + (expires or 0.0)
         self.deadline = self.expires_at + NO_WAIT_SECONDS
         self.heard = now
@@ -165,6 +174,8 @@ class Inbox:
             now = loop.time()
             silence = HEARTBEAT_SECONDS * MISSED_HEARTBEATS
             for pull in list(self._pulls.values()):
+                if pull.remaining != pull.seen:
+                    pull.seen, pull.heard = pull.remaining, now
                 if now > min(pull.deadline, pull.heard + silence):
                     log.debug("pull on %s was lost", pull.consumer)
                     self._end(pull, Ended.LOST)
@@ -190,7 +201,6 @@ class Inbox:
         if pulls:
             pull = pulls[0]
             pull.remaining -= 1
-            pull.heard = asyncio.get_running_loop().time()
             if pull.remaining <= 0:
                 self._end(pull, Ended.FULL)
 

@@ -108,6 +108,7 @@ class Tail:
 
         Raises Unavailable if it is not, or is gone; the bridge then starts over with it.
         """
+        read = self.last_sequence  # more may arrive while the question is under way
         try:
             state = await stream_state(self._connection, self._stream)
         except ApiError as error:
@@ -116,7 +117,7 @@ class Tail:
                 await self._stream_lost()
             raise Unavailable(f"JetStream cannot tell of stream {self._stream}: {error}") from error
         self._skew = state.skew
-        if state.epoch != self.epoch or state.last_sequence < self.last_sequence:
+        if state.epoch != self.epoch or state.last_sequence < read:
             await self._stream_lost()
             raise Unavailable(f"stream {self._stream} was made again; try again in a moment")
         if self.last_sequence >= state.last_sequence:
