@@ -5,14 +5,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+# The value types here are not `frozen`: that makes each field cost a call when one is made, and
+# one is made for each event that passes.
+
 PRIORITIES = ("low", "normal", "high")
 MAX_TTL_SECONDS = 86_400
 MAX_CORRELATION_CHARACTERS = 256
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Event:
-    """An event as it is read back from the stream.
+    """An event as it is read back from the stream; nothing changes it after it was made.
 
     `timestamp` is RFC 3339 in UTC, `ttl_seconds` counts from it, `sequence` is the event's place
     in the stream and `cursor` the same as an opaque text that clients may hold. `agent_id` and
@@ -56,7 +59,7 @@ class Event:
         }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NewEvent:
     """An event to publish, validated, before it is stamped with its publisher and its time.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bridge.events import Event
 from bridge.interest import Interest
@@ -9,8 +10,7 @@ from bridge.jetstream import Held
 from bridge.positions import Gap
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What became of a published event; `subscribers` are those with a matching subscription."""
 
     event: Event

@@ -11,6 +11,7 @@ Tokens are percent-encoded as in RFC 3986 section 2.1, but for `A-Z a-z 0-9 _ -`
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import product
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -76,6 +77,7 @@ def event_subject(address: Address) -> str:
     return f"{PREFIX}.{project}.{topic}.{event_type}.{correlation}"
 
 
+@lru_cache(8192)
 def parse_subject(subject: str) -> Address:
     """Read a subject under `events.`, a foreign one too: what it does not say gets a default."""
     tokens = subject.split(".")[1:5]

@@ -42,9 +42,11 @@ def new_event(content: Any, event_type: str | None, idempotency_key: str | None 
             f"the event must be a JSON object like "
             f'{{"topic": "testing", "data": {{"coverage": 91}}}}, not {_kind(content)}'
         )
-    given = {key: value for key, value in content.items() if value is not None}
+    given = content
+    if None in content.values():
+        given = {key: value for key, value in content.items() if value is not None}
     data = _data(given)
-    warnings = [_unknown(name) for name in content.keys() - _KNOWN]
+    warnings = [_unknown(name) for name in content if name not in _KNOWN]
     if "correlation_id" in data and correlation_in(data) is None:
         warnings.append(
             "`data.correlation_id` is not a text of 1 to 256 characters, so the event is not found "
@@ -141,9 +143,9 @@ def _bad_name(field: str, value: Any) -> EventInvalid:
 
 
 def _text(given: Mapping[str, Any], field: str, limit: int) -> str | None:
-    value = given.get(field)
-    if value is None:
+    if field not in given:
         return None
+    value = given[field]
     if not isinstance(value, str) or not 1 <= len(value) <= limit:
         shown = f"{len(value)} characters long" if isinstance(value, str) else _kind(value)
         raise EventInvalid(
@@ -153,7 +155,9 @@ def _text(given: Mapping[str, Any], field: str, limit: int) -> str | None:
 
 
 def _ttl(given: Mapping[str, Any]) -> int:
-    value = given.get("ttl_seconds", MAX_TTL_SECONDS)
+    if "ttl_seconds" not in given:
+        return MAX_TTL_SECONDS
+    value = given["ttl_seconds"]
     whole = isinstance(value, int) and not isinstance(value, bool)
     whole = whole or (isinstance(value, float) and value.is_integer())
     if not whole or not 1 <= value <= MAX_TTL_SECONDS:
@@ -178,6 +182,8 @@ def _priority(given: Mapping[str, Any]) -> str:
 
 
 def _event_id(given: Mapping[str, Any], key: str | None) -> str | None:
+    if key is None and "event_id" not in given:
+        return None
     stated = _text(given, "event_id", MAX_ID_CHARACTERS)
     if key is not None:
         key = _text({"Idempotency-Key": key}, "Idempotency-Key", MAX_ID_CHARACTERS)

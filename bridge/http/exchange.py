@@ -38,6 +38,7 @@ class Exchange:
     """
 
     __slots__ = (
+        "_headers",
         "_receive",
         "_send",
         "closing",
@@ -56,6 +57,7 @@ class Exchange:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
+        self._headers = dict(reversed(scope["headers"]))  # of several with one name, the first
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self._receive = receive
@@ -72,10 +74,8 @@ class Exchange:
 
     def header(self, name: bytes) -> str | None:
         """Give a request header by its lower-case name."""
-        for key, value in self.scope["headers"]:
-            if key == name:
-                return str(value, "latin-1")
-        return None
+        value = self._headers.get(name)
+        return None if value is None else str(value, "latin-1")
 
     async def body(self, limit: int) -> bytes:
         """Read the whole body, at most `limit` bytes. Raises EventTooLarge or ClientGone."""

@@ -6,8 +6,8 @@ is the hot path of the bridge, so here it is a counter and a future.
 
 import asyncio
 import json
-from dataclasses import dataclass
 from itertools import count
+from typing import NamedTuple
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -21,8 +21,7 @@ WATCH_SECONDS = 0.1
 _FRAME = len("NATS/1.0\r\n\r\n")
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(NamedTuple):
     """JetStream has stored a message at `sequence`, or had it before (`duplicate`)."""
 
     sequence: int

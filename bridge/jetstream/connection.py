@@ -12,12 +12,13 @@ import json
 import logging
 import random
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
 import nats.errors
 from nats.aio.client import Client
+from nats.aio.msg import Msg
 
 from bridge.errors import StartError, Unavailable
 
@@ -101,6 +102,7 @@ class Connection:
         self._client: Client | None = None
         self._servers = list(endpoint.servers)
         self._ended = asyncio.Event()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._up = asyncio.Event()
         self._kept: list[tuple[str, bytes]] = []
         self._last_error = ""
@@ -174,7 +176,9 @@ class Connection:
             raise Unavailable("the connection to NATS was lost; try again in a moment")
         payload = json.dumps(body).encode() if body is not None else b""
         try:
-            answer = await client.request(subject, payload, timeout=API_TIMEOUT_SECONDS)
+            answer = await self._unless_over(
+                client.request(subject, payload, timeout=API_TIMEOUT_SECONDS)
+            )
         except nats.errors.NoRespondersError as error:
             raise ApiError(503, 0, "JetStream is not enabled or has no leader") from error
         except (nats.errors.Error, TimeoutError) as error:
@@ -189,6 +193,20 @@ class Connection:
                 refusal.get("code", 500), refusal.get("err_code", 0), refusal.get("description", "")
             )
         return decoded
+
+    async def _unless_over(self, call: Coroutine[Any, Any, Msg]) -> Msg:
+        """Await an answer for as long as it can come: nats-py waits on after the connection ended.
+
+        Raises Unavailable when the connection ends first.
+        """
+        task, over = asyncio.ensure_future(call), self._over
+        try:
+            await asyncio.wait((task, over), return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Unavailable("the connection to NATS was lost; try again in a moment")
+            return task.result()
+        finally:
+            task.cancel()
 
     async def post(self, subject: str, payload: bytes) -> None:
         """Publish without waiting for anything, or keep it until there is a connection again."""
@@ -233,6 +251,7 @@ class Connection:
     async def _connect(self) -> Client:
         client = Client()
         self._ended = ended = asyncio.Event()
+        self._over = asyncio.get_running_loop().create_future()
         self._client = client
 
         async def closed() -> None:
@@ -294,6 +313,8 @@ class Connection:
 
     async def _drop(self) -> None:
         client, self._client = self._client, None
+        if not self._over.done():
+            self._over.set_result(None)
         if self._up.is_set():
             self._up.clear()
             self._on_lost()

@@ -7,6 +7,7 @@ import asyncio
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 
 from bridge.events import Event
 from bridge.interest import Interest
@@ -25,7 +26,16 @@ class Entry:
     The event inside is read when somebody asks for it: most are only counted and dropped.
     """
 
-    __slots__ = ("_event", "address", "alias", "expires_at", "read", "sequence", "stored_at")
+    __slots__ = (
+        "_event",
+        "address",
+        "alias",
+        "expires_at",
+        "keys",
+        "read",
+        "sequence",
+        "stored_at",
+    )
 
     def __init__(
         self,
@@ -43,6 +53,7 @@ class Entry:
         self.stored_at = stored_at
         self.expires_at = expires_at
         self.alias = alias
+        self.keys = _keys_of(address, alias)
         self._event: Event | None = None
 
     @property
@@ -67,11 +78,16 @@ class _Sequences:
 
     def cut(self, first: int) -> bool:
         """Forget sequences below `first`; False when none are left."""
-        self._start = bisect_right(self._items, first - 1, self._start)
-        if self._start > _COMPACT_AT and self._start * 2 > len(self._items):
-            del self._items[: self._start]
-            self._start = 0
-        return self._start < len(self._items)
+        items, start = self._items, self._start
+        if start < len(items) and items[start] < first:
+            start += 1
+            if start < len(items) and items[start] < first:
+                start = bisect_right(items, first - 1, start)
+            if start > _COMPACT_AT and start * 2 > len(items):
+                del items[:start]
+                start = 0
+            self._start = start
+        return start < len(items)
 
     def after(self, sequence: int) -> Iterator[int]:
         items = self._items
@@ -118,6 +134,11 @@ class Mirror:
             order.popleft()
         return order[0] if order else self.last_sequence + 1
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether anybody waits for the next event."""
+        return bool(self._watchers)
+
     def add(self, entry: Entry) -> None:
         """Take in the stream's next message."""
         sequence = entry.sequence
@@ -125,14 +146,16 @@ class Mirror:
         self._entries[sequence] = entry
         self._order.append(sequence)
         self.last_sequence = max(self.last_sequence, sequence)
-        keys = _keys_of(entry)
-        for key in keys:
-            self._index.setdefault(key, _Sequences()).append(sequence)
+        for key in entry.keys:
+            sequences = self._index.get(key)
+            if sequences is None:
+                sequences = self._index[key] = _Sequences()
+            sequences.append(sequence)
         if self.max_messages > 0:
             while len(self._entries) > self.max_messages:
                 self._evict(self.first_sequence)
         if self._watchers:
-            for key in keys:
+            for key in entry.keys:
                 self._wake(key)
 
     def expire(self, now: float) -> None:
@@ -254,8 +277,9 @@ class Mirror:
 
     def _cut_keys(self, entry: Entry) -> None:
         first = self.first_sequence
-        for key in _keys_of(entry):
-            if key in self._index and not self._index[key].cut(first):
+        for key in entry.keys:
+            sequences = self._index.get(key)
+            if sequences is not None and not sequences.cut(first):
                 del self._index[key]
 
     def _cut(self) -> None:
@@ -264,15 +288,16 @@ class Mirror:
             del self._index[key]
 
 
-def _keys_of(entry: Entry) -> list[Key]:
+@lru_cache(8192)
+def _keys_of(address: Address, alias: str | None) -> tuple[Key, ...]:
     """Give what an entry is found by: an alias by its correlation ID alone."""
-    project, _, event_type, correlation = entry.address
+    project, _, event_type, correlation = address
     keys: list[Key] = []
-    if entry.alias is None:
+    if alias is None:
         keys = [(project, "", ""), (project, "type", event_type)]
     if correlation is not None:
         keys.append((project, "correlation", correlation))
-    return keys
+    return tuple(keys)
 
 
 def _key_for(interest: Interest) -> Key:

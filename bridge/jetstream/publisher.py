@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from bridge import subjects
 from bridge.errors import Unavailable
@@ -19,8 +19,7 @@ ATTEMPT_SECONDS = 1.5
 PAUSE_SECONDS = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """JetStream's word that an event is stored at `sequence`, now or (`duplicate`) before."""
 
     sequence: int

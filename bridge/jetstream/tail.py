@@ -47,6 +47,7 @@ class Tail:
         self._stream = stream
         self._stream_lost = stream_lost
         self._mirror: Mirror | None = None
+        self._arrived: list[Message] = []
         self._caught_up_to = 0
         self._skew = 0.0
         self._consumer = ""
@@ -63,12 +64,13 @@ class Tail:
         """
         if self._mirror is None:
             raise Unavailable("the bridge is starting and has not read the event store yet")
+        self._absorb(self._mirror)
         return self._mirror
 
     @property
     def caught_up(self) -> bool:
         """Whether everything is here that the stream held when it was last looked at."""
-        return self._mirror is not None and self._mirror.last_sequence >= self._caught_up_to
+        return self._mirror is not None and self.last_sequence >= self._caught_up_to
 
     @property
     def epoch(self) -> int:
@@ -78,12 +80,14 @@ class Tail:
     @property
     def last_sequence(self) -> int:
         """The newest sequence known."""
+        if self._arrived:
+            return self._arrived[-1].sequence
         return self._mirror.last_sequence if self._mirror is not None else 0
 
     @property
     def retained(self) -> int:
         """How many messages the mirror holds."""
-        return len(self._mirror) if self._mirror is not None else 0
+        return len(self.mirror) if self._mirror is not None else 0
 
     def now(self) -> float:
         """Give the time in Unix seconds by the server's clock, which dates the messages."""
@@ -93,6 +97,8 @@ class Tail:
         """Take note of the stream that a new connection found; another one starts a new mirror."""
         self._caught_up_to = state.last_sequence
         old = self._mirror
+        if old is not None:
+            self._absorb(old)
         if old is None or old.epoch != state.epoch or state.last_sequence < old.last_sequence:
             if old is not None:
                 log.warning("stream %s is another one now; reading it anew", self._stream)
@@ -203,21 +209,28 @@ class Tail:
             self._restart.set()  # something between was lost: read again from the last in order
             return
         self._expected += 1
-        mirror = self.mirror
-        if message.sequence <= mirror.last_sequence:
+        if self._mirror is None or message.sequence <= self.last_sequence:
             return
-        life = _ttl(message) or mirror.max_age or float("inf")
-        mirror.add(
-            Entry(
-                message.sequence,
-                message.address,
-                partial(message.event, mirror.epoch),
-                stored_at=message.stored_at,
-                expires_at=message.stored_at + life,
-                alias=message.alias,
-            )
-        )
+        self._arrived.append(message)
+        if self._mirror.is_watched or len(self._arrived) >= BATCH:
+            self._absorb(self._mirror)
         self._changed.set()
+
+    def _absorb(self, mirror: Mirror) -> None:
+        """Take what has arrived into the mirror: when somebody looks, and many at once if not."""
+        arrived, self._arrived = self._arrived, []
+        for message in arrived:
+            life = _ttl(message) or mirror.max_age or float("inf")
+            mirror.add(
+                Entry(
+                    message.sequence,
+                    message.address,
+                    partial(message.event, mirror.epoch),
+                    stored_at=message.stored_at,
+                    expires_at=message.stored_at + life,
+                    alias=message.alias,
+                )
+            )
 
     async def _look(self) -> None:
         while True:
@@ -244,7 +257,7 @@ class Tail:
         while True:
             await asyncio.sleep(EXPIRE_SECONDS)
             if self._mirror is not None:
-                self._mirror.expire(self.now())
+                self.mirror.expire(self.now())
 
 
 def _new_mirror(state: StreamState) -> Mirror:
