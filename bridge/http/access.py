@@ -3,6 +3,7 @@
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 
 from bridge.errors import RateLimited, TokenInvalid
 from bridge.tokens import Principal, TokenAuthority
@@ -83,6 +84,7 @@ class Access:
         return self.authority.verify_cached(token) or await self.authority.verify(token)
 
 
+@lru_cache(4096)
 def _bearer(authorization: str | None) -> str:
     if not authorization:
         raise TokenInvalid(f"there is no token: {_HOW}")

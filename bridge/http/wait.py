@@ -37,8 +37,7 @@ class Wait:
         await exchange.skip_body()
         gone = asyncio.ensure_future(exchange.disconnected())
         try:
-            with self._metrics.waiting.track_inprogress():
-                batch = await self._unless_gone(self._bus.wait(principal, query), gone)
+            batch = await self._unless_gone(self._bus.wait(principal, query), gone)
             if self._bus.draining:
                 exchange.closing = True
             await self._deliver(exchange, batch, gone)
@@ -51,6 +50,7 @@ class Wait:
     async def _unless_gone(self, waiting: Any, gone: asyncio.Future[None]) -> Batch:
         """Wait for the batch, or until the client has gone: then whatever was held goes back."""
         task: asyncio.Task[Batch] = asyncio.ensure_future(waiting)
+        self._metrics.waiting += 1
         try:
             await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
             if not gone.done():
@@ -58,6 +58,8 @@ class Wait:
         except asyncio.CancelledError:
             await _abandon(task)
             raise
+        finally:
+            self._metrics.waiting -= 1
         await _abandon(task)
         raise ClientGone
 
@@ -74,7 +76,7 @@ class Wait:
             await batch.give_back()
             raise
         if not written:
-            self._metrics.given_back.inc(len(batch.events))
+            self._metrics.given_back += len(batch.events)
             await batch.give_back()
             raise ClientGone
         await batch.accept()
@@ -82,10 +84,8 @@ class Wait:
 
     def _count(self, batch: Batch) -> None:
         kind = "replay" if batch.held is None else "durable"
-        self._metrics.delivered.labels(kind).inc(len(batch.events))
-        again = sum(event.delivery_count > 1 for event in batch.events)
-        if again:
-            self._metrics.redelivered.inc(again)
+        self._metrics.delivered[kind] += len(batch.events)
+        self._metrics.redelivered += sum(event.delivery_count > 1 for event in batch.events)
 
 
 async def _abandon(task: asyncio.Task[Batch]) -> None:
