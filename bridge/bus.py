@@ -43,7 +43,6 @@ class Bus:
         self._strict = strict_publishers
         self._draining = False
         self.overview = Overview(jetstream)
-        self._newest_stored = 0
 
     def drain(self) -> None:
         """End every wait now, with what it has; later ones do not wait."""
@@ -108,7 +107,7 @@ class Bus:
 
     async def history(self, query: HistoryQuery) -> Page:
         """Show retained events. Touches no subscription. Raises CursorInvalid or Unavailable."""
-        await self._see_own_writes()
+        await self._jetstream.catch_up()
         project = query.interest.project
         lower = upper = None
         if query.since is not None:
@@ -153,7 +152,6 @@ class Bus:
         event = self._stamp(principal, new)
         message_id = f"{event.project}/{encode_token(principal.agent_id)}/{event.event_id}"
         stored = await self._jetstream.publish(event, message_id=message_id)
-        self._newest_stored = max(self._newest_stored, stored.sequence)
         duplicate, warnings = False, [*new.warnings]
         if stored.duplicate:
             event, duplicate = await self._original(event, stored)
@@ -237,7 +235,7 @@ class Bus:
         return Batch(
             events,
             next_cursor=write_cursor(epoch, read_up_to),
-            more_available=pending > 0 and self._any_behind(interest, read_up_to),
+            more_available=pending > 0 and await self._more_behind(interest, read_up_to),
             timed_out=len(events) < query.count,
             held=held,
         )
@@ -258,6 +256,13 @@ class Bus:
             else:
                 await message.ack()
 
+    async def _more_behind(self, interest: Interest, sequence: int) -> bool:
+        """Tell whether any of what the consumer still has passes the filter."""
+        if not interest.filter:
+            return True
+        await self._jetstream.catch_up()
+        return self._any_behind(interest, sequence)
+
     def _any_behind(self, interest: Interest, sequence: int) -> bool:
         entries = self._jetstream.mirror.forwards(interest, sequence, self._jetstream.now())
         return next(entries, None) is not None
@@ -265,7 +270,7 @@ class Bus:
     async def _wait_since(
         self, interest: Interest, query: WaitQuery, since: str, deadline: float
     ) -> Batch:
-        await self._see_own_writes()
+        await self._jetstream.catch_up()
         position = await locate(self._jetstream, interest.project, since)
         after, gap = position.sequence, position.gap
         mirror = self._jetstream.mirror
@@ -285,7 +290,7 @@ class Bus:
             remaining = left()
             if len(events) >= query.count or remaining <= 0 or gap is not None:
                 break
-            news = mirror.watch(interest)
+            news = self._jetstream.watch(interest)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(news, remaining)
         return Batch(
@@ -295,10 +300,6 @@ class Bus:
             timed_out=len(events) < query.count,
             gap=gap,
         )
-
-    async def _see_own_writes(self) -> None:
-        """Let the mirror catch up with what this process has published."""
-        await self._jetstream.reach(self._newest_stored, CATCH_UP_SECONDS)
 
 
 _random = Random()  # noqa: S311 - an ID is no secret; seeded by the operating system

@@ -5,10 +5,10 @@ is the hot path of the bridge, so here it is a counter and a future.
 """
 
 import asyncio
-import json
 from itertools import count
 from typing import NamedTuple
 
+import orjson
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -98,7 +98,7 @@ class Acks:
         if msg.headers and msg.headers.get("Status") == NO_RESPONDERS:
             future.set_exception(Unavailable("the stream has no leader right now", retry_after=1))
             return
-        answer = json.loads(msg.data)
+        answer = orjson.loads(msg.data)
         if refusal := answer.get("error"):
             future.set_exception(
                 ApiError(refusal["code"], refusal.get("err_code", 0), refusal["description"])

@@ -10,7 +10,7 @@ from nats.aio.client import Client
 
 from bridge.errors import StartError, Unavailable
 from bridge.events import Event
-from bridge.interest import Subscription
+from bridge.interest import Interest, Subscription
 from bridge.jetstream.acks import Acks
 from bridge.jetstream.connection import Connection, Endpoint
 from bridge.jetstream.consumers import Consumers, ConsumerState
@@ -140,6 +140,14 @@ class JetStream:
     ) -> list[Message]:
         """Wait for a durable subscription's next messages; see `Feed.fetch`."""
         return await self._durables.fetch(subscription, limit, remaining, only_new=only_new)
+
+    async def catch_up(self) -> None:
+        """Bring the mirror up to what the stream holds by now, whichever bridge stored it."""
+        await self._tail.catch_up()
+
+    def watch(self, interest: Interest) -> asyncio.Future[None]:
+        """Give a future that resolves when an event comes that may match; cancel it when done."""
+        return self._tail.watch(interest)
 
     async def reach(self, sequence: int, timeout: float) -> bool:
         """Wait at most `timeout` seconds until the mirror has come as far as a sequence."""

@@ -32,6 +32,9 @@ PAUSE_SECONDS = 0.1
 
 MAX_REPAIRS = 3
 
+MAX_PLACES = 10_000
+"""Of so many idle subscriptions this process remembers how far it has read them."""
+
 Remaining = Callable[[], float]
 Place = tuple[int, int]
 """A stream's epoch and a sequence in it."""
@@ -75,13 +78,14 @@ class Feed:
         inbox: Inbox,
         repair: Callable[[int | None], Awaitable[None]],
         newest: Callable[[], Place],
+        read_up_to: Place | None,
     ) -> None:
         self._name = name
         self._inbox = inbox
         self._repair = repair
         self._newest = newest
         self._waiters: deque[_Waiter] = deque()
-        self._read_up_to: Place | None = None
+        self.read_up_to = read_up_to
 
     @property
     def idle(self) -> bool:
@@ -125,6 +129,8 @@ class Feed:
                         raise
                     await asyncio.sleep(PAUSE_SECONDS)
             taken, waiter.messages = waiter.messages, []
+            if taken:
+                self._note((self._newest()[0], taken[-1].sequence))
             return taken
         finally:
             self._waiters.remove(waiter)
@@ -148,16 +154,20 @@ class Feed:
         else:
             raise Unavailable("the subscription's consumer is gone and cannot be made again")
         if why is Ended.EMPTY and not waiter.messages:
-            self._read_up_to = newest
+            self._note(newest)
         if why is Ended.LOST:
             await asyncio.sleep(PAUSE_SECONDS)
+
+    def _note(self, place: Place) -> None:
+        """Note how far the subscription was read; a newer stream is further than an older one."""
+        self.read_up_to = place if self.read_up_to is None else max(self.read_up_to, place)
 
     def _resume_after(self) -> int | None:
         """Give the sequence that a new consumer begins behind; one of another stream says nothing.
 
         What was read by then was delivered: a consumer from the beginning would repeat it all.
         """
-        known = self._read_up_to
+        known = self.read_up_to
         return known[1] if known is not None and known[0] == self._newest()[0] else None
 
     async def _await_next(self, waiter: _Waiter, remaining: Remaining) -> None:
@@ -187,6 +197,7 @@ class Durables:
         self._registry = registry
         self._tail = tail
         self._feeds: dict[str, Feed] = {}
+        self._places: dict[str, Place] = {}
 
     def wake(self) -> None:
         """Make every wait look again at how much time it has left."""
@@ -216,7 +227,9 @@ class Durables:
                 log.info("subscription %s is gone; making it again", name)
                 await self._make(subscription, only_new=only_new, after=after)
 
-            feed = self._feeds[name] = Feed(name, self._inbox, repair, self._newest)
+            feed = self._feeds[name] = Feed(
+                name, self._inbox, repair, self._newest, self._places.pop(name, None)
+            )
             self._inbox.listen(name, feed.receive)
         try:
             return await feed.fetch(limit, remaining)
@@ -224,6 +237,13 @@ class Durables:
             if feed.idle and self._feeds.get(name) is feed:
                 del self._feeds[name]
                 self._inbox.unlisten(name)
+                self._remember(name, feed.read_up_to)
+
+    def _remember(self, name: str, place: Place | None) -> None:
+        if place is not None:
+            self._places[name] = place
+            if len(self._places) > MAX_PLACES:
+                del self._places[next(iter(self._places))]
 
     def _newest(self) -> Place:
         return self._tail.epoch, self._tail.last_sequence
