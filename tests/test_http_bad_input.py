@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.support import Agent, Agents, BridgeProcess
 from tests.support.agents import make_token
-from tests.support.answers import problem
+from tests.support.answers import assert_problem
 from tests.support.bridges import SECRET
 
 PublishAs = Callable[[str], httpx.Response]
@@ -70,7 +70,7 @@ class TestTokens:
         self, bridge: BridgeProcess, client: httpx.Client, method: str, path: str
     ) -> None:
         answer = client.request(method, f"{bridge.api}{path}")
-        problem(answer, "AUTH_001", says="Authorization: Bearer")
+        assert_problem(answer, "AUTH_001", says="Authorization: Bearer")
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
     @pytest.mark.parametrize(("method", "path"), PATHS)
@@ -80,7 +80,7 @@ class TestTokens:
         token = make_token(exp=int(time.time()) - 60)
         headers = {"Authorization": f"Bearer {token}"}
         answer = client.request(method, f"{bridge.api}{path}", headers=headers)
-        problem(answer, "AUTH_002", says="expired")
+        assert_problem(answer, "AUTH_002", says="expired")
         assert answer.headers["www-authenticate"].startswith("Bearer")
 
     @pytest.mark.parametrize(
@@ -104,7 +104,9 @@ class TestTokens:
     )
     def test_a_garbled_one_is_refused(self, publish_as: PublishAs, header: str) -> None:
         answer = publish_as(header)
-        problem(answer, "AUTH_001", says="Authorization: Bearer" if "A" * 4 not in header else "")
+        assert_problem(
+            answer, "AUTH_001", says="Authorization: Bearer" if "A" * 4 not in header else ""
+        )
         assert header[-40:] not in answer.text or len(header) < 20
 
     @pytest.mark.parametrize(
@@ -131,19 +133,19 @@ class TestTokens:
         self, publish_as: PublishAs, given: dict[str, Any], says: str
     ) -> None:
         token = make_token(**{"agent": "agent-1", **given}) if "sub" not in given else sub(given)
-        problem(publish_as(f"Bearer {token}"), "AUTH_001", says=says)
+        assert_problem(publish_as(f"Bearer {token}"), "AUTH_001", says=says)
 
     @pytest.mark.parametrize("algorithm", ["none", "None", "NONE", "nOnE"])
     def test_an_unsigned_one_is_refused(self, publish_as: PublishAs, algorithm: str) -> None:
         token = f"{segment({'alg': algorithm, 'typ': 'JWT'})}.{segment(claims())}."
-        problem(publish_as(f"Bearer {token}"), "AUTH_001", says="HS256")
+        assert_problem(publish_as(f"Bearer {token}"), "AUTH_001", says="HS256")
 
     def test_a_public_key_algorithm_is_refused_where_a_secret_is_shared(
         self, publish_as: PublishAs
     ) -> None:
         key = rsa.generate_private_key(public_exponent=65_537, key_size=2048)
         token = make_token(secret=key, algorithm="RS256")  # type: ignore[arg-type]
-        problem(publish_as(f"Bearer {token}"), "AUTH_001", says="HS256")
+        assert_problem(publish_as(f"Bearer {token}"), "AUTH_001", says="HS256")
 
     def test_the_secret_is_never_told(self, bridge: BridgeProcess, publish_as: PublishAs) -> None:
         answer = publish_as(f"Bearer {make_token()[:-4]}AAAA")
@@ -166,7 +168,9 @@ class TestPermissions:
     def test_publishing_needs_its_permission(self, agents: Agents, permissions: Any) -> None:
         reader = agents("reader", permissions=permissions)
         for path, body in (("/events/a", {}), ("/events", [{"event_type": "a"}])):
-            told = problem(reader.http.post(path, json=body), "AUTH_003", says="publish_events")
+            told = assert_problem(
+                reader.http.post(path, json=body), "AUTH_003", says="publish_events"
+            )
             assert told["details"] == {"missing": "publish_events"}
         assert reader.events("a") == []
 
@@ -174,12 +178,12 @@ class TestPermissions:
     def test_nobody_publishes_as_somebody_else(self, agents: Agents, publisher: str) -> None:
         coder = agents("agent-1", agent_type="python-specialist")
         answer = coder.http.post("/events/a", json={"publisher": publisher})
-        told = problem(answer, "AUTH_003", says="leave `publisher` out")
+        told = assert_problem(answer, "AUTH_003", says="leave `publisher` out")
         assert told["details"]["allowed"] == ["agent-1", "python-specialist"]
 
     def test_one_foreign_publisher_refuses_the_whole_array(self, agent: Agent) -> None:
         events = [{"event_type": "a"}, {"event_type": "a", "publisher": "somebody-else"}]
-        problem(agent.http.post("/events", json=events), "AUTH_003", says="somebody-else")
+        assert_problem(agent.http.post("/events", json=events), "AUTH_003", says="somebody-else")
 
 
 NOT_JSON = [
@@ -258,22 +262,26 @@ class TestBodies:
     @pytest.mark.parametrize(("body", "says"), NOT_JSON, ids=range(len(NOT_JSON)))
     def test_a_body_that_is_no_json_is_refused(self, agent: Agent, body: bytes, says: str) -> None:
         for path in ("/events/checkpoint", "/events"):
-            problem(agent.http.post(path, content=body), "REQ_001", says=says)
+            assert_problem(agent.http.post(path, content=body), "REQ_001", says=says)
 
     @pytest.mark.parametrize("body", [b"[]", b"null", b'"text"', b"7", b"true", b"[{}]"])
     def test_an_event_that_is_no_object_is_refused(self, agent: Agent, body: bytes) -> None:
-        problem(agent.http.post("/events/checkpoint", content=body), "EVT_002", says="JSON object")
+        assert_problem(
+            agent.http.post("/events/checkpoint", content=body), "EVT_002", says="JSON object"
+        )
 
     @pytest.mark.parametrize(("fields", "says"), BAD_FIELDS, ids=lambda value: str(value)[:30])
     def test_a_field_that_breaks_a_rule_is_named(
         self, agent: Agent, fields: dict[str, Any], says: str
     ) -> None:
-        told = problem(agent.http.post("/events/checkpoint", json=fields), "EVT_002", says=says)
+        told = assert_problem(
+            agent.http.post("/events/checkpoint", json=fields), "EVT_002", says=says
+        )
         assert told["details"]["field"] == next(iter(fields))
         event = {"event_type": "checkpoint", **fields}
         if fields.get("event_type") != "another":
             answer = agent.http.post("/events", json=[{"event_type": "a"}, event])
-            assert problem(answer, "EVT_002", says="event 1")["details"]["index"] == 1
+            assert assert_problem(answer, "EVT_002", says="event 1")["details"]["index"] == 1
 
     @pytest.mark.parametrize(
         "path",
@@ -301,14 +309,14 @@ class TestBodies:
     def test_a_path_that_is_no_event_type_is_refused(self, agent: Agent, path: str) -> None:
         url = httpx.URL(agent.http.base_url, raw_path=f"/api/events/{path}".encode())
         answer = agent.http.post(url, json={})
-        told = problem(answer, "EVT_002", says="such as `tests_passing`")
+        told = assert_problem(answer, "EVT_002", says="such as `tests_passing`")
         assert len(answer.content) < 1000
         assert told["details"]["field"] == "event_type"
 
     @pytest.mark.parametrize("key", ["", "x" * 129, "a\tb"])
     def test_a_bad_idempotency_key_is_refused(self, agent: Agent, key: str) -> None:
         answer = agent.http.post("/events/checkpoint", json={}, headers={"Idempotency-Key": key})
-        problem(answer, "EVT_002")
+        assert_problem(answer, "EVT_002")
 
 
 class TestArrays:
@@ -324,10 +332,10 @@ class TestArrays:
         ids=["none", "too many", "object", "text", "null"],
     )
     def test_its_length_and_kind_are_checked(self, agent: Agent, events: object, says: str) -> None:
-        problem(agent.http.post("/events", json=events), "REQ_001", says=says)
+        assert_problem(agent.http.post("/events", json=events), "REQ_001", says=says)
 
     def test_an_empty_body_is_refused(self, agent: Agent) -> None:
-        problem(agent.http.post("/events"), "REQ_001", says="array")
+        assert_problem(agent.http.post("/events"), "REQ_001", says="array")
 
     @pytest.mark.parametrize(
         ("bad", "says"),
@@ -344,11 +352,11 @@ class TestArrays:
     )
     def test_one_bad_event_refuses_them_all(self, agent: Agent, bad: object, says: str) -> None:
         events = [{"event_type": "a"}] * 999 + [bad]
-        told = problem(agent.http.post("/events", json=events), "EVT_002", says=says)
+        told = assert_problem(agent.http.post("/events", json=events), "EVT_002", says=says)
         assert told["message"].startswith("event 999 ")
         assert told["details"]["index"] == 999
 
     def test_one_that_is_too_large_refuses_them_all(self, agent: Agent) -> None:
         events = [{"event_type": "a"}, {"event_type": "a", "data": {"text": "x" * 524_288}}]
-        told = problem(agent.http.post("/events", json=events), "EVT_005", says="event 1")
+        told = assert_problem(agent.http.post("/events", json=events), "EVT_005", says="event 1")
         assert told["details"] == {"limit_bytes": 524_288, "index": 1}

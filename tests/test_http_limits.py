@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.support import Agent, Agents, BridgeProcess
-from tests.support.answers import RawConnection, common, problem
+from tests.support.answers import RawConnection, assert_problem, common
 
 MEGABYTE = 1_048_576
 PAGE = "https://app.example.org"
@@ -55,7 +55,7 @@ class TestSizes:
         assert len(event["data"]["text"]) > 524_000
 
     def test_one_byte_more_is_refused(self, agent: Agent) -> None:
-        told = problem(
+        told = assert_problem(
             agent.http.post("/events/a", content=body_of(524_289)), "EVT_005", says="reference"
         )
         assert told["details"] == {"limit_bytes": 524_288}
@@ -68,7 +68,7 @@ class TestSizes:
         body = body_of(10 * MEGABYTE)
         pieces = (body[start : start + 65_536] for start in range(0, len(body), 65_536))
         answer = agent.http.post("/events/a", content=pieces if chunked else body)
-        problem(answer, "EVT_005", says="524288")
+        assert_problem(answer, "EVT_005", says="524288")
         assert "connection" not in answer.headers
         assert agent.history()["events"] == []
 
@@ -94,7 +94,7 @@ class TestSizes:
                 + b"Content-Length: 100000000000\r\n\r\n{"
             )
             answer = connection.answer()
-            problem(answer, "EVT_005")
+            assert_problem(answer, "EVT_005")
             assert answer.headers["connection"] == "close"
             assert connection.ended()
 
@@ -109,13 +109,13 @@ class TestSizes:
                 + b"Content-Length: 10000000\r\n\r\n"
             )
             answer = connection.answer()
-            problem(answer, "EVT_005")
+            assert_problem(answer, "EVT_005")
             assert answer.headers["connection"] == "close"
 
     def test_an_event_that_only_grows_when_stored_is_refused(self, agent: Agent) -> None:
         """`1e15` is four bytes as it is sent and eighteen as it is kept."""
         body = b'{"data": {"n": [' + b",".join([b"1e15"] * 90_000) + b"]}}"
-        problem(agent.http.post("/events/a", content=body), "EVT_005", says="NATS")
+        assert_problem(agent.http.post("/events/a", content=body), "EVT_005", says="NATS")
         assert agent.history()["events"] == []
 
     @pytest.mark.parametrize("spare", [90, 60, 30, 0])
@@ -134,21 +134,23 @@ class TestSizes:
         before = time.monotonic()
         answer = agent.http.post("/events/b", content=body)
         if answer.status_code != 202:
-            problem(answer, "EVT_005")
+            assert_problem(answer, "EVT_005")
         assert time.monotonic() - before < 3
 
     def test_limits_are_settings(self, small: BridgeProcess, agents: Agents) -> None:
         agent = agents(url=small.url)
         assert agent.http.post("/events/a", content=body_of(2048)).status_code == 202
-        problem(agent.http.post("/events/a", content=body_of(2049)), "EVT_005", says="2048")
+        assert_problem(agent.http.post("/events/a", content=body_of(2049)), "EVT_005", says="2048")
 
     def test_an_array_has_a_limit_of_its_own(self, small: BridgeProcess, agents: Agents) -> None:
         agent = agents(url=small.url)
         event = {"event_type": "a", "data": {"text": "x" * 1900}}
         assert len(agent.publish_many([event] * 4)) == 4
-        problem(agent.http.post("/events", json=[event] * 5), "EVT_005", says="8192")
+        assert_problem(agent.http.post("/events", json=[event] * 5), "EVT_005", says="8192")
         large = {"event_type": "a", "data": {"text": "x" * 2100}}
-        told = problem(agent.http.post("/events", json=[event, large]), "EVT_005", says="event 1")
+        told = assert_problem(
+            agent.http.post("/events", json=[event, large]), "EVT_005", says="event 1"
+        )
         assert told["details"] == {"limit_bytes": 2048, "index": 1}
         assert len(agent.history()["events"]) == 4
 
@@ -180,7 +182,7 @@ class TestRate:
             ("GET", f"{strict.url}/status"),
         ):
             answer = agent.http.request(method, path)
-            told = problem(answer, "RATE_001", says="try again in")
+            told = assert_problem(answer, "RATE_001", says="try again in")
             assert 1 <= int(answer.headers["retry-after"]) <= 10
             assert answer.headers["x-ratelimit-limit"] == "5"
             assert answer.headers["x-ratelimit-remaining"] == "0"
@@ -193,7 +195,7 @@ class TestRate:
         agent = agents(url=strict.url)
         events = [{"event_type": "a"}] * 3
         assert agent.http.post("/events", json=events).headers["x-ratelimit-remaining"] == "2"
-        problem(agent.http.post("/events", json=events), "RATE_001")
+        assert_problem(agent.http.post("/events", json=events), "RATE_001")
         assert agents("reader", url=strict.url).history()["events"].__len__() == 3
 
     def test_an_array_beyond_the_burst_needs_all_of_it(
@@ -208,7 +210,7 @@ class TestRate:
         namesake = agents("one", url=strict.url, project_id=f"{agents.project}-other")
         for _ in range(5):
             one.publish("a")
-        problem(one.http.post("/events/a", json={}), "RATE_001")
+        assert_problem(one.http.post("/events/a", json={}), "RATE_001")
         other.publish("a")
         namesake.publish("a")
 
@@ -218,9 +220,9 @@ class TestRate:
         agent = agents(url=strict.url)
         bad = {"Authorization": f"Bearer {agent.token[:-4]}AAAA"}
         for _ in range(6):
-            problem(agent.http.get("/events", headers=bad), "AUTH_001")
+            assert_problem(agent.http.get("/events", headers=bad), "AUTH_001")
         answer = agent.http.post("/events/a.b", json={})
-        problem(answer, "EVT_002")
+        assert_problem(answer, "EVT_002")
         assert answer.headers["x-ratelimit-remaining"] == "4"
 
     def test_probes_are_not_counted(self, strict: BridgeProcess) -> None:
@@ -283,7 +285,7 @@ class TestOrigins:
     def test_by_default_no_origin_gets_leave(self, agent: Agent) -> None:
         headers = {"Origin": PAGE, "Access-Control-Request-Method": "POST"}
         answer = agent.http.options("/events/a", headers=headers)
-        problem(answer, "REQ_003", says="OPTIONS")
+        assert_problem(answer, "REQ_003", says="OPTIONS")
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
@@ -300,10 +302,10 @@ class TestPublishers:
 
     def test_permissions_hold_all_the_same(self, small: BridgeProcess, agents: Agents) -> None:
         reader = agents("reader", url=small.url, permissions=[])
-        problem(reader.http.post("/events/a", json={"publisher": "x"}), "AUTH_003")
+        assert_problem(reader.http.post("/events/a", json={"publisher": "x"}), "AUTH_003")
         for name in ("", "x" * 257, 7):
             answer = agents("coder", url=small.url).http.post("/events/a", json={"publisher": name})
-            problem(answer, "EVT_002", says="`publisher`")
+            assert_problem(answer, "EVT_002", says="`publisher`")
 
 
 def request(token: str, path: str, body: bytes, *, method: str = "POST", length: int = -1) -> bytes:
@@ -344,7 +346,7 @@ class TestConnections:
         with RawConnection(bridge.url) as connection:
             for _ in range(2):
                 connection.send(request(token or agent.token, path, body))
-                problem(connection.answer(), code)
+                assert_problem(connection.answer(), code)
             connection.send(request(agent.token, "/api/events/honest", b"{}"))
             assert connection.answer().status_code == 202
         assert [event["event_type"] for event in agent.history()["events"]] == ["honest"]

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from bridge import __version__
 from bridge.http.app import HttpOptions, create_app
 from tests.support import Agent, Agents, BridgeProcess
-from tests.support.answers import RawConnection, common, problem
+from tests.support.answers import RawConnection, assert_problem, common
 
 Json = dict[str, Any]
 
@@ -48,7 +48,7 @@ class TestProbes:
 
 class TestStatus:
     def test_it_needs_a_token(self, client: httpx.Client) -> None:
-        problem(client.get("/status"), "AUTH_001", says="Authorization: Bearer")
+        assert_problem(client.get("/status"), "AUTH_001", says="Authorization: Bearer")
 
     def test_it_sums_up_the_project(self, agents: Agents, bridge: BridgeProcess) -> None:
         coder = agents("coder", agent_type="python-specialist")
@@ -220,7 +220,7 @@ class TestDescription:
                 for bound, step in (("minimum", -1), ("maximum", 1)):
                     if bound in schema:
                         query = {parameter["name"]: schema[bound] + step}
-                        problem(agent.http.get(path[4:], params=query), "REQ_001")
+                        assert_problem(agent.http.get(path[4:], params=query), "REQ_001")
 
     def test_answers_are_as_described(self, document: Json, agent: Agent) -> None:
         schemas = document["components"]["schemas"]
@@ -260,12 +260,12 @@ class TestEveryAnswer:
     )
     def test_what_is_nowhere_is_told(self, client: httpx.Client, path: str) -> None:
         url = httpx.URL(client.base_url, raw_path=path.encode())
-        problem(client.get(url), "REQ_002", says="/openapi.json")
+        assert_problem(client.get(url), "REQ_002", says="/openapi.json")
 
     @pytest.mark.parametrize("path", ["/api/nothing/%C3%A9%FF", "/" + "x" * 60_000])
     def test_odd_paths_are_told_of_in_short(self, client: httpx.Client, path: str) -> None:
         answer = client.get(httpx.URL(client.base_url, raw_path=path.encode()))
-        problem(answer, "REQ_002")
+        assert_problem(answer, "REQ_002")
         assert len(answer.content) < 1500
 
     @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ class TestEveryAnswer:
         methods = {"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"}
         for method in methods - set(allowed.split(", ")):
             answer = client.request(method, path)
-            told = problem(answer, "REQ_003", says=method)
+            told = assert_problem(answer, "REQ_003", says=method)
             assert answer.headers["allow"] == allowed
             assert told["details"] == {"allowed": allowed.split(", ")}
         head = common(client.head(path))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.support import Agent, Agents
-from tests.support.answers import common, problem
+from tests.support.answers import assert_problem, common
 
 COMPLETE = {"coverage": 91.5, "duration_ms": 800}
 """What a `tests_passing` event is documented to carry."""
@@ -229,7 +229,7 @@ class TestRepeats:
         answer = agent.http.post(
             "/events/checkpoint", json={"event_id": "one"}, headers={"Idempotency-Key": "two"}
         )
-        problem(answer, "EVT_002", says="Idempotency-Key")
+        assert_problem(answer, "EVT_002", says="Idempotency-Key")
         assert stored(agent) == []
 
     def test_a_header_with_an_array_is_refused(self, agent: Agent) -> None:
@@ -237,7 +237,7 @@ class TestRepeats:
         answer = agent.http.post(
             "/events", json=[{"event_type": "a"}], headers={"Idempotency-Key": "one"}
         )
-        problem(answer, "REQ_001", says="event_id")
+        assert_problem(answer, "REQ_001", says="event_id")
         assert stored(agent) == []
 
     @pytest.mark.parametrize(

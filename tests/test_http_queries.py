@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.support import Agent, Agents
-from tests.support.answers import RawConnection, common, problem
+from tests.support.answers import RawConnection, assert_problem, common
 
 BOTH = ["/events/wait/checkpoint", "/events"]
 """A wait and the history, which read many fields alike."""
@@ -70,7 +70,7 @@ class TestAnswers:
         assert stranger.history(until=cursor)["events"] == []
         for path in BOTH:
             answer = stranger.http.get(path, params={"since": "mine"})
-            problem(answer, "EVT_004", says="no retained event of this project")
+            assert_problem(answer, "EVT_004", says="no retained event of this project")
 
 
 class TestTypesAndTopics:
@@ -138,16 +138,20 @@ class TestTypesAndTopics:
         "types", ["a.b", "a%20b", "%3E", "-a", "caf%C3%A9", "%FF", "a/b", "x" * 65, ",", "a%00"]
     )
     def test_what_cannot_be_a_type_is_refused(self, agent: Agent, types: str) -> None:
-        problem(get(agent, f"/events/wait/{types}", "timeout=0"), "REQ_001", says="event type")
+        assert_problem(
+            get(agent, f"/events/wait/{types}", "timeout=0"), "REQ_001", says="event type"
+        )
         says = "UTF-8" if types == "%FF" else "letters, digits" if types != "," else "at least one"
-        problem(get(agent, "/events", f"type={types}"), "REQ_001", says=says)
+        assert_problem(get(agent, "/events", f"type={types}"), "REQ_001", says=says)
         for path in BOTH:
-            problem(get(agent, path, f"topic={types}"), "REQ_001", says=says)
+            assert_problem(get(agent, path, f"topic={types}"), "REQ_001", says=says)
 
     def test_too_many_names_are_refused(self, agent: Agent) -> None:
         names = ",".join(f"n{number}" for number in range(65))
-        problem(get(agent, f"/events/wait/{names}", "timeout=0"), "REQ_001", says="at most 64")
-        problem(get(agent, "/events", f"topic={names}"), "REQ_001", says="at most 64")
+        assert_problem(
+            get(agent, f"/events/wait/{names}", "timeout=0"), "REQ_001", says="at most 64"
+        )
+        assert_problem(get(agent, "/events", f"topic={names}"), "REQ_001", says="at most 64")
 
     def test_as_many_names_as_are_allowed_are_taken(self, agent: Agent) -> None:
         names = ",".join(f"{'n' * 60}{number}" for number in range(64))
@@ -163,7 +167,7 @@ class TestNumbers:
     @pytest.mark.parametrize("value", [*BAD_NUMBERS, "300001"])
     def test_a_timeout_is_0_to_300000(self, agent: Agent, value: str) -> None:
         answer = get(agent, "/events/wait/checkpoint", f"timeout={quote(value, safe='%')}")
-        told = problem(answer, "REQ_001", says="whole number from 0 to 300000 milliseconds")
+        told = assert_problem(answer, "REQ_001", says="whole number from 0 to 300000 milliseconds")
         assert told["details"] == {"field": "timeout"}
 
     @pytest.mark.parametrize("value", [*BAD_NUMBERS, "0", "1001"])
@@ -175,13 +179,13 @@ class TestNumbers:
             ("/events", "limit"),
         ):
             answer = get(agent, path, f"{name}={value}")
-            told = problem(answer, "REQ_001", says=f"`{name}`")
+            told = assert_problem(answer, "REQ_001", says=f"`{name}`")
             assert "whole number from 1 to 1000" in told["message"]
             assert told["details"] == {"field": name}
 
     def test_a_count_above_the_limit_is_refused(self, agent: Agent) -> None:
         answer = get(agent, "/events/wait/checkpoint", "count=11&limit=10&timeout=0")
-        problem(answer, "REQ_001", says="`count` is 11 and `limit` 10")
+        assert_problem(answer, "REQ_001", says="`count` is 11 and `limit` 10")
 
     def test_a_count_raises_the_limit_that_nobody_gave(self, agent: Agent) -> None:
         agent.publish_many([{"event_type": "a"}] * 150)
@@ -241,7 +245,7 @@ class TestFilters:
     ) -> None:
         for path in BOTH:
             answer = agent.http.get(path, params={"filter": text})
-            told = problem(answer, "EVT_003", says=f"column {column}")
+            told = assert_problem(answer, "EVT_003", says=f"column {column}")
             assert told["details"]["column"] == column
             assert told["details"]["expected"]
             assert told["details"].get("hint") == hint
@@ -279,7 +283,7 @@ class TestFilters:
     def test_a_lone_surrogate_in_what_was_meant_is_no_failure(self, agent: Agent) -> None:
         for path in BOTH:
             answer = agent.http.get(path, params={"filter": '{"a": "\\ud800"}'})
-            problem(answer, "EVT_003", says="JSON object")
+            assert_problem(answer, "EVT_003", says="JSON object")
 
 
 class TestPositions:
@@ -305,30 +309,32 @@ class TestPositions:
     def test_garbage_is_refused(self, agent: Agent, position: str) -> None:
         for path, name in (*((path, "since") for path in BOTH), ("/events", "until")):
             answer = agent.http.get(path, params={name: position})
-            told = problem(answer, "EVT_004", says="2026-01-31T12:00:00Z")
+            told = assert_problem(answer, "EVT_004", says="2026-01-31T12:00:00Z")
             assert told["details"] == {"given": position[:80]}
 
     def test_a_group_means_nothing_beside_since(self, agent: Agent) -> None:
         answer = get(agent, "/events/wait/a", "since=now&group=reviewers")
-        told = problem(answer, "REQ_001", says="`group`")
+        told = assert_problem(answer, "REQ_001", says="`group`")
         assert told["details"] == {"field": "group"}
 
     def test_deliver_means_nothing_beside_since(self, agent: Agent) -> None:
-        problem(get(agent, "/events/wait/a", "since=now&deliver=new"), "REQ_001", says="`deliver`")
+        assert_problem(
+            get(agent, "/events/wait/a", "since=now&deliver=new"), "REQ_001", says="`deliver`"
+        )
         assert get(agent, "/events/wait/a", "since=now&deliver=all&timeout=0").status_code == 200
 
     @pytest.mark.parametrize("group", ["a.b", "a%20b", "*", "x" * 65, "-a"])
     def test_a_group_has_a_name(self, agent: Agent, group: str) -> None:
-        problem(get(agent, "/events/wait/a", f"group={group}"), "REQ_001", says="`group`")
+        assert_problem(get(agent, "/events/wait/a", f"group={group}"), "REQ_001", says="`group`")
 
     @pytest.mark.parametrize("value", ["last", "ALL", "1"])
     def test_deliver_is_all_or_new(self, agent: Agent, value: str) -> None:
         answer = get(agent, "/events/wait/a", f"deliver={value}")
-        problem(answer, "REQ_001", says="all or new")
+        assert_problem(answer, "REQ_001", says="all or new")
 
     @pytest.mark.parametrize("value", ["up", "ASC", "descending"])
     def test_order_is_asc_or_desc(self, agent: Agent, value: str) -> None:
-        problem(get(agent, "/events", f"order={value}"), "REQ_001", says="desc or asc")
+        assert_problem(get(agent, "/events", f"order={value}"), "REQ_001", says="desc or asc")
 
 
 class TestFields:
@@ -350,17 +356,19 @@ class TestFields:
         self, agent: Agent, path: str, field: str, meant: str
     ) -> None:
         """A misspelt filter that were passed over would hand out other agents' events."""
-        told = problem(get(agent, path, f"{field}=x"), "REQ_001", says=f"did you mean `{meant}`?")
+        told = assert_problem(
+            get(agent, path, f"{field}=x"), "REQ_001", says=f"did you mean `{meant}`?"
+        )
         assert told["details"] == {"field": field}
 
     def test_one_without_a_neighbour_gets_the_list(self, agent: Agent) -> None:
         answer = get(agent, "/events/wait/a", "zzzzzz=1")
-        problem(answer, "REQ_001", says="timeout, filter, topic, limit, count, since")
+        assert_problem(answer, "REQ_001", says="timeout, filter, topic, limit, count, since")
 
     @pytest.mark.parametrize("query", ["topic=a&topic=b", "limit=1&limit=1", "filter=a:1&filter=b"])
     def test_a_repeated_one_is_refused(self, agent: Agent, query: str) -> None:
         for path in BOTH:
-            problem(get(agent, path, query), "REQ_001", says="twice")
+            assert_problem(get(agent, path, query), "REQ_001", says="twice")
 
     def test_blank_ones_count_as_left_out(self, agent: Agent) -> None:
         query = "filter=&topic=&limit=&count=&since=&deliver=&group=&timeout=0"
@@ -370,20 +378,20 @@ class TestFields:
 
     def test_a_correlation_id_is_at_most_256_characters(self, agent: Agent) -> None:
         answer = get(agent, "/events", f"correlation_id={'x' * 257}")
-        problem(answer, "REQ_001", says="256")
+        assert_problem(answer, "REQ_001", says="256")
 
     @pytest.mark.parametrize("query", ["filter=a:%FF", "filter=a:%ED%A0%80", "%FF=1"])
     def test_what_is_not_utf_8_is_refused(self, agent: Agent, query: str) -> None:
         for path in BOTH:
-            problem(get(agent, path, query), "REQ_001", says="UTF-8")
+            assert_problem(get(agent, path, query), "REQ_001", says="UTF-8")
 
     def test_a_long_url_is_told_of_as_well(self, agent: Agent) -> None:
         for path in BOTH:
             answer = get(agent, path, f"filter=a:{'z' * 60_000}")
-            problem(answer, "EVT_003", says="4096")
+            assert_problem(answer, "EVT_003", says="4096")
             assert len(answer.content) < 10_000
         answer = get(agent, f"/events/wait/{'x' * 60_000}", "")
-        problem(answer, "REQ_001", says="1 to 64")
+        assert_problem(answer, "REQ_001", says="1 to 64")
         assert len(answer.content) < 1000
 
     def test_a_url_beyond_all_bounds_ends_only_its_connection(self, agent: Agent) -> None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.support import Agent, Agents, eventually
-from tests.support.answers import common, problem
+from tests.support.answers import assert_problem, common
 
 
 def as_written(agent: Agent, name: str) -> httpx.URL:
@@ -90,7 +90,7 @@ class TestOwnership:
         one, other = agents("one"), agents("other")
         one.wait("a")
         (name,) = names(one)
-        problem(other.http.delete(f"/subscriptions/{name}"), "REQ_002", says=name)
+        assert_problem(other.http.delete(f"/subscriptions/{name}"), "REQ_002", says=name)
         assert names(one) == {name}
 
     def test_who_may_spawn_deletes_any_of_the_project(self, agents: Agents, spawner: Agent) -> None:
@@ -104,7 +104,7 @@ class TestOwnership:
         stranger = agents("spawner", project_id=f"{agents.project}-other")
         stranger.wait("a")
         (name,) = names(stranger)
-        told = problem(spawner.http.delete(f"/subscriptions/{name}"), "REQ_002")
+        told = assert_problem(spawner.http.delete(f"/subscriptions/{name}"), "REQ_002")
         assert told["details"] == {"name": name}
         assert names(stranger) == {name}
 
@@ -116,7 +116,9 @@ class TestDeleting:
         answer = common(agent.http.delete(f"/subscriptions/{name}"))
         assert (answer.status_code, answer.content) == (204, b"")
         assert names(agent) == set()
-        problem(agent.http.delete(f"/subscriptions/{name}"), "REQ_002", says="/api/subscriptions")
+        assert_problem(
+            agent.http.delete(f"/subscriptions/{name}"), "REQ_002", says="/api/subscriptions"
+        )
         assert agent.publish("a")["subscriber_count"] == 0
 
     def test_the_next_wait_begins_anew(self, agent: Agent) -> None:
@@ -143,4 +145,6 @@ class TestDeleting:
 
     @pytest.mark.parametrize("name", ["nothing", "*", "%3E", "a%00", "%C3%A9", "%FF", "x" * 9000])
     def test_what_is_not_there_is_told(self, agent: Agent, name: str) -> None:
-        problem(agent.http.delete(as_written(agent, name)), "REQ_002", says="no subscription")
+        assert_problem(
+            agent.http.delete(as_written(agent, name)), "REQ_002", says="no subscription"
+        )

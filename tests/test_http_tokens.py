@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tests.support import Agent, Agents, BridgeProcess
 from tests.support.agents import make_token
-from tests.support.answers import common, problem
+from tests.support.answers import assert_problem, common
 from tests.support.bridges import SECRET
 
 WEEK = 604_800
@@ -83,12 +83,12 @@ class TestMinting:
     def test_minting_needs_its_permission(self, agents: Agents, permissions: object) -> None:
         agent = agents("plain", permissions=permissions)
         answer = agent.http.post("/tokens", json={"agent_id": "coder-1"})
-        problem(answer, "AUTH_003", says="spawn_agents")
+        assert_problem(answer, "AUTH_003", says="spawn_agents")
 
     def test_nobody_gives_what_it_does_not_have(self, agents: Agents) -> None:
         agent = agents("spawner", permissions=["spawn_agents"])
         wanted = {"agent_id": "coder-1", "permissions": ["publish_events", "admin"]}
-        told = problem(agent.http.post("/tokens", json=wanted), "AUTH_003", says="admin")
+        told = assert_problem(agent.http.post("/tokens", json=wanted), "AUTH_003", says="admin")
         assert told["details"]["extra"] == ["admin", "publish_events"]
 
     @pytest.mark.parametrize(
@@ -117,14 +117,14 @@ class TestMinting:
         ids=str,
     )
     def test_a_bad_wish_is_told(self, spawner: Agent, wanted: object, says: str) -> None:
-        problem(spawner.http.post("/tokens", json=wanted), "REQ_001", says=says)
+        assert_problem(spawner.http.post("/tokens", json=wanted), "REQ_001", says=says)
 
     @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"agent_id": ' + b"[" * 5000])
     def test_a_bad_body_is_told(self, spawner: Agent, body: bytes) -> None:
-        problem(spawner.http.post("/tokens", content=body), "REQ_001")
+        assert_problem(spawner.http.post("/tokens", content=body), "REQ_001")
 
     def test_a_huge_body_is_refused(self, spawner: Agent) -> None:
-        problem(spawner.http.post("/tokens", content=b" " * 70_000), "EVT_005", says="65536")
+        assert_problem(spawner.http.post("/tokens", content=b" " * 70_000), "EVT_005", says="65536")
         assert spawner.http.post("/tokens", json={"agent_id": "a"}).status_code == 201
 
 
@@ -196,7 +196,7 @@ class TestPublicKeys:
         token = b".".join((header, payload, base64.urlsafe_b64encode(mac).rstrip(b"=")))
         headers = {"Authorization": f"Bearer {token.decode()}"}
         answer = httpx.post(f"{verifier.api}/events/checkpoint", json={}, headers=headers)
-        problem(answer, "AUTH_001", says="RS256")
+        assert_problem(answer, "AUTH_001", says="RS256")
 
     def test_an_issuers_token_is_taken_and_none_is_minted(
         self, verifier: BridgeProcess, key: rsa.RSAPrivateKey, agents: Agents
@@ -212,5 +212,5 @@ class TestPublicKeys:
         with httpx.Client(base_url=verifier.api, headers=headers) as client:
             assert client.post("/events/checkpoint", json={}).status_code == 202
             minting = client.post("/tokens", json={"agent_id": "coder-1"})
-            problem(minting, "REQ_001", says="issuer")
-            problem(client.post("/tokens/refresh"), "REQ_001", says="issuer")
+            assert_problem(minting, "REQ_001", says="issuer")
+            assert_problem(client.post("/tokens/refresh"), "REQ_001", says="issuer")

@@ -254,6 +254,25 @@ def test_events_on_two_bridges_under_load_come_once_each(
         assert sorted(reading.result()) == list(range(total))
 
 
+def test_a_flood_does_not_look_like_another_stream(own: tuple[NatsServer, Agents]) -> None:
+    """The stream is looked at every three seconds, while events come in faster than that."""
+    _, agents = own
+    publishers = [agents(f"publisher-{n}") for n in range(4)]
+    until = time.monotonic() + 7
+
+    def flood(agent: Agent) -> int:
+        count = 0
+        while time.monotonic() < until:
+            agent.publish("flood")
+            count += 1
+        return count
+
+    with ThreadPoolExecutor() as pool:
+        counts = list(pool.map(flood, publishers))
+    assert sum(counts) > 1000
+    assert "\nbridge_nats_reconnects_total 0.0\n" in httpx.get(f"{agents.url}/metrics").text
+
+
 def _held(agent: Agent) -> int:
     return sum(found["ack_pending"] for found in agent.subscriptions())
 

@@ -32,7 +32,7 @@ def common(answer: httpx.Response) -> httpx.Response:
     return answer
 
 
-def problem(answer: httpx.Response, code: str, *, says: str = "") -> dict[str, Any]:
+def assert_problem(answer: httpx.Response, code: str, *, says: str = "") -> dict[str, Any]:
     """Expect an error of this code in the contract's form; give its body."""
     status, slug = ERRORS[code]
     assert answer.status_code == status, answer.text
