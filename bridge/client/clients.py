@@ -1,0 +1,227 @@
+"""The two clients: the same calls, blocking and on asyncio."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Self, TypeVar
+from weakref import WeakSet
+
+import httpx
+
+from bridge.client.address import address, from_environment
+from bridge.client.bindings import (
+    async_iterating,
+    async_listening,
+    awaiting,
+    blocking,
+    iterating,
+    listening,
+)
+from bridge.client.calls import Calls
+from bridge.client.channel import Channel
+from bridge.client.credentials import Credentials
+from bridge.client.listening import AsyncListener, Listener
+from bridge.client.steps import Flow
+from bridge.client.wires import AsyncWire, Line, Wire
+
+T = TypeVar("T")
+
+CONNECT_SECONDS = 5.0
+RETRY_SECONDS = 30.0
+
+
+class Agent:
+    """What both clients are: one agent at one bridge.
+
+    `url` is by default SIDECAR_URL, else http://localhost:3001/api; `token` is JWT_TOKEN.
+    `agent_id` (AGENT_ID) is sent as the publisher of events; without it the bridge takes the
+    token's. `agent_type` is AGENT_TYPE, else the token's. Connecting may take `connect_timeout`
+    seconds; a call that fails for a while is tried again for `retry_for` seconds.
+    """
+
+    def __init__(
+        self,
+        url: str | None,
+        token: str | None,
+        *,
+        agent_id: str | None,
+        agent_type: str | None,
+        connect_timeout: float,
+        retry_for: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._credentials = Credentials(from_environment(token, "JWT_TOKEN"))
+        stated = from_environment(agent_id, "AGENT_ID")
+        self.agent_id: str | None = stated or self._credentials.claims.get("sub")
+        kind = from_environment(agent_type, "AGENT_TYPE")
+        self.agent_type: str | None = kind or self._credentials.claims.get("agent_type")
+        place = address(url)
+        self.url = place.api
+        self._line = Line(place, connect_timeout)
+        channel = Channel(self._credentials, retry_for=retry_for, clock=clock)
+        self.calls = Calls(channel, stated)
+
+    @property
+    def token(self) -> str | None:
+        """The current token: the one that was given, or what it was renewed to."""
+        return self._credentials.token
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.url!r}, agent_id={self.agent_id!r})"
+
+
+class EventClient(Agent):
+    """A blocking client; its calls may be made from several threads at once.
+
+    Use it as a context manager, or call `close`. `sleep` and `clock` (monotonic, in seconds) are
+    there for tests, `transport` for another way to the bridge than httpx's own; it is not closed,
+    and as its connections are shared, stopping a listener on it may last as long as a poll.
+    """
+
+    def __init__(  # noqa: PLR0913 - settings by name
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        agent_id: str | None = None,
+        agent_type: str | None = None,
+        connect_timeout: float = CONNECT_SECONDS,
+        retry_for: float = RETRY_SECONDS,
+        transport: httpx.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        super().__init__(
+            url,
+            token,
+            agent_id=agent_id,
+            agent_type=agent_type,
+            connect_timeout=connect_timeout,
+            retry_for=retry_for,
+            clock=clock,
+        )
+        self._wire = Wire(self._line, transport, sleep)
+        self._listeners: WeakSet[Listener] = WeakSet()
+
+    publish = blocking(Calls.publish)
+    publish_many = blocking(Calls.publish_many)
+    wait = blocking(Calls.wait)
+    subscribe = iterating(Calls.feed)
+    on = listening(Calls.on)
+    history = blocking(Calls.history)
+    subscriptions = blocking(Calls.subscriptions)
+    delete_subscription = blocking(Calls.delete_subscription)
+    status = blocking(Calls.status)
+    health = blocking(Calls.health)
+    refresh_token = blocking(Calls.refresh_token)
+
+    def listen(self, flow: Flow[None]) -> Listener:
+        """Run a flow in a thread that can be stopped."""
+        listener = Listener(self._wire, flow)
+        self._listeners.add(listener)
+        return listener
+
+    def run(self, flow: Flow[T]) -> T:
+        """Run a flow: how patterns made of `calls` are run."""
+        return self._wire.run(flow)
+
+    def close(self) -> None:
+        """Stop its listeners and close its connections."""
+        for listener in list(self._listeners):
+            if listener.running:
+                listener.stop()
+        self._wire.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncEventClient(Agent):
+    """An async client, for one event loop of asyncio. Its calls are those of `EventClient`.
+
+    Use it as an async context manager, or await `close`.
+
+    >>> import asyncio
+    >>> from bridge.client import AsyncEventClient
+    >>> async def main():
+    ...     async with AsyncEventClient() as client:
+    ...         await client.publish("agent_spawned", {"agent_type": "qa", "task": "API"})
+    ...         async for event in client.subscribe("agent_spawned"):
+    ...             return event.data["agent_type"]
+    >>> asyncio.run(main())
+    'qa'
+    """
+
+    def __init__(  # noqa: PLR0913 - settings by name
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        agent_id: str | None = None,
+        agent_type: str | None = None,
+        connect_timeout: float = CONNECT_SECONDS,
+        retry_for: float = RETRY_SECONDS,
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        super().__init__(
+            url,
+            token,
+            agent_id=agent_id,
+            agent_type=agent_type,
+            connect_timeout=connect_timeout,
+            retry_for=retry_for,
+            clock=clock,
+        )
+        self._wire = AsyncWire(self._line, transport, sleep)
+        self._listeners: WeakSet[AsyncListener] = WeakSet()
+
+    publish = awaiting(Calls.publish)
+    publish_many = awaiting(Calls.publish_many)
+    wait = awaiting(Calls.wait)
+    subscribe = async_iterating(Calls.feed)
+    on = async_listening(Calls.on)
+    history = awaiting(Calls.history)
+    subscriptions = awaiting(Calls.subscriptions)
+    delete_subscription = awaiting(Calls.delete_subscription)
+    status = awaiting(Calls.status)
+    health = awaiting(Calls.health)
+    refresh_token = awaiting(Calls.refresh_token)
+
+    def listen(self, flow: Flow[None]) -> AsyncListener:
+        """Run a flow in a task that can be stopped."""
+        listener = AsyncListener(self._wire, flow)
+        self._listeners.add(listener)
+        return listener
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Run a flow: how patterns made of `calls` are run."""
+        return await self._wire.run(flow)
+
+    async def close(self) -> None:
+        """Stop its listeners and close its connections."""
+        for listener in list(self._listeners):
+            if listener.running:
+                await listener.stop()
+        await self._wire.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()

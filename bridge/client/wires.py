@@ -1,0 +1,224 @@
+"""Wires: the two ways to run a flow, blocking and on asyncio, over httpx.
+
+A wire can be cut from outside, for a listener that must not wait for its long poll to end. It is
+cut gently: the client says that it will send no more (a half-closed connection), so the bridge
+gives up the wait. An answer that is on its way at that moment still comes, so none of its events
+is lost between the two.
+"""
+
+import contextlib
+import inspect
+import os
+import socket
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import httpx
+
+from bridge.client.address import Address
+from bridge.client.errors import Unreachable
+from bridge.client.steps import Answer, Call, Flow, Request, Sleep, Step
+
+T = TypeVar("T")
+
+_CONNECTED = {"connection.connect_tcp.complete", "connection.start_tls.complete"}
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=30)
+
+
+class Stopped(Exception):
+    """The wire was cut; the flow ends here."""
+
+
+class Cut:
+    """Ends what waits on a wire. It remembers the wire's latest connection to do so."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._socket: Any = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether the wire has been cut."""
+        return self._asked.is_set()
+
+    def pause(self, seconds: float) -> None:
+        """Sleep until it is cut."""
+        self._asked.wait(seconds)
+
+    def now(self, how: int = socket.SHUT_WR) -> None:
+        """Cut: by default only say that nothing more is sent."""
+        self._asked.set()
+        self._shut(how)
+
+    def note(self, event: str, info: dict[str, Any]) -> None:
+        """Look for a new connection in what httpcore traces of a request."""
+        if event in _CONNECTED:
+            self._socket = info["return_value"].get_extra_info("socket")
+            if self.asked:
+                self._shut(socket.SHUT_WR)
+
+    def _shut(self, how: int) -> None:
+        """Shut the connection down below TLS, whatever kind of socket object stands for it."""
+        with (
+            contextlib.suppress(OSError, AttributeError),  # closed by itself, or none yet
+            socket.socket(fileno=os.dup(self._socket.fileno())) as twin,
+        ):
+            twin.shutdown(how)
+
+
+class Line:
+    """What both wires know: how a request is written, and which failures mean no answer."""
+
+    def __init__(self, address: Address, connect_timeout: float) -> None:
+        self._address = address
+        self._connect_timeout = connect_timeout
+
+    def options(self, request: Request) -> dict[str, Any]:
+        """Give the arguments of httpx for a request."""
+        headers = {"accept": "application/json"}
+        if request.content is not None:
+            headers["content-type"] = "application/json"
+        if request.token is not None:
+            headers["authorization"] = f"Bearer {request.token}"
+        seconds = request.read_seconds
+        return {
+            "method": request.method,
+            "url": (self._address.root if request.outside else self._address.api) + request.path,
+            "params": dict(request.params),
+            "content": request.content,
+            "headers": headers,
+            "timeout": httpx.Timeout(seconds, connect=self._connect_timeout, pool=None),
+        }
+
+    def lost(self, error: httpx.TransportError) -> Unreachable:
+        """Make the error for a request without an answer."""
+        if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+            raise error  # a mistake in the request: no bridge will ever answer it
+        what = str(error) or type(error).__name__
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            hint = "start it with `bridge serve`, or set SIDECAR_URL to where it is"
+            return Unreachable(f"no bridge at {self._address.api} ({what}); {hint}")
+        return Unreachable(f"no answer from the bridge at {self._address.api} ({what})")
+
+
+class Wire:
+    """Runs flows on this thread. It may be used by several threads at once, unless it has a cut."""
+
+    def __init__(
+        self,
+        line: Line,
+        transport: httpx.BaseTransport | None,
+        sleep: Callable[[float], None],
+        cut: Cut | None = None,
+    ) -> None:
+        self._line = line
+        self._transport = transport
+        self._sleep = sleep
+        self._cut = cut
+        self._http = httpx.Client(transport=transport, limits=LIMITS)
+
+    def with_cut(self, cut: Cut) -> "Wire":
+        """Make a wire like this one that can be cut."""
+        return Wire(self._line, self._transport, cut.pause, cut)
+
+    def close(self) -> None:
+        """Close the connections; a transport that was passed in is its owner's to close."""
+        if self._transport is None:
+            self._http.close()
+
+    def run(self, flow: Flow[T]) -> T:
+        """Run a flow to its end and give what it returns, or raise what it raises."""
+        try:
+            step = flow.send(None)
+            while True:
+                try:
+                    reply = self._do(step)
+                except Exception as error:  # noqa: BLE001 - it is the flow's to decide on
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def _do(self, step: Step) -> Any:
+        if isinstance(step, Call):
+            return step.function(step.argument)
+        _check(self._cut)
+        if isinstance(step, Sleep):
+            self._sleep(step.seconds)
+            return _check(self._cut)
+        trace = {"trace": self._cut.note} if self._cut else {}
+        try:
+            answer = self._http.request(**self._line.options(step), extensions=trace)
+        except httpx.TransportError as error:
+            _check(self._cut)
+            raise self._line.lost(error) from error
+        return Answer(answer.status_code, answer.headers, answer.content)
+
+
+class AsyncWire:
+    """Runs flows on the current event loop."""
+
+    def __init__(
+        self,
+        line: Line,
+        transport: httpx.AsyncBaseTransport | None,
+        sleep: Callable[[float], Awaitable[None]],
+        cut: Cut | None = None,
+    ) -> None:
+        self._line = line
+        self._transport = transport
+        self._sleep = sleep
+        self._cut = cut
+        self._http = httpx.AsyncClient(transport=transport, limits=LIMITS)
+
+    def with_cut(self, cut: Cut, sleep: Callable[[float], Awaitable[None]]) -> "AsyncWire":
+        """Make a wire like this one that can be cut; `sleep` must end when it is."""
+        return AsyncWire(self._line, self._transport, sleep, cut)
+
+    async def close(self) -> None:
+        """Close the connections; a transport that was passed in is its owner's to close."""
+        if self._transport is None:
+            await self._http.aclose()
+
+    async def run(self, flow: Flow[T]) -> T:
+        """Run a flow to its end and give what it returns, or raise what it raises."""
+        try:
+            step = flow.send(None)
+            while True:
+                try:
+                    reply = await self._do(step)
+                except Exception as error:  # noqa: BLE001 - it is the flow's to decide on
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(reply)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    async def _do(self, step: Step) -> Any:
+        if isinstance(step, Call):
+            given = step.function(step.argument)
+            return await given if inspect.isawaitable(given) else given
+        _check(self._cut)
+        if isinstance(step, Sleep):
+            await self._sleep(step.seconds)
+            return _check(self._cut)
+        trace = {"trace": self._note} if self._cut else {}
+        try:
+            answer = await self._http.request(**self._line.options(step), extensions=trace)
+        except httpx.TransportError as error:
+            _check(self._cut)
+            raise self._line.lost(error) from error
+        return Answer(answer.status_code, answer.headers, answer.content)
+
+    async def _note(self, event: str, info: dict[str, Any]) -> None:
+        if self._cut is not None:
+            self._cut.note(event, info)
+
+
+def _check(cut: Cut | None) -> None:
+    if cut is not None and cut.asked:
+        raise Stopped
