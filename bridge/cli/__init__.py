@@ -15,4 +15,6 @@ def main() -> None:
             "install with: pip install 'agent-event-bridge[embedded]'\n"
         )
         raise SystemExit(2) from error
+    except KeyboardInterrupt:  # commands take care of it themselves once they have begun
+        raise SystemExit(130) from None
     app()

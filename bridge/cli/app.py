@@ -1,35 +1,25 @@
-"""The `bridge` command and its subcommands."""
+"""The `bridge` command and its subcommands.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+What a command does is imported when it runs: `bridge --help` loads neither server nor client.
+"""
+
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bridge import __version__
-from bridge.errors import BridgeError, StartError
-
-REFUSED = 1
+from bridge.cli.events import events
+from bridge.cli.failures import local_errors
+from bridge.cli.options import Shown, Token, Url, examples
+from bridge.cli.subscriptions import subscriptions
 
 app = typer.Typer(
     help="An event bridge for AI agents: HTTP in front, NATS JetStream behind.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
 )
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Tell of what is wrong in one line, without a traceback."""
-    try:
-        yield
-    except StartError as error:
-        typer.echo(f"bridge: {error}", err=True)
-        raise typer.Exit(REFUSED) from error
-    except BridgeError as error:
-        typer.echo(f"bridge: {error.message}", err=True)
-        raise typer.Exit(REFUSED) from error
 
 
 def _version(wanted: bool) -> None:
@@ -50,10 +40,10 @@ def _options(
 @app.command()
 def serve(
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")
+        str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port to listen on, 0 for a free one. [default: 3001]")
+        int | None, typer.Option(help="Port to listen on, 0 for a free one.", show_default="3001")
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the embedded NATS and of the made-up secret.")
@@ -68,11 +58,16 @@ def serve(
     """
     from bridge.cli.serve import run  # noqa: PLC0415 - `bridge token` need not load the server
 
-    with _one_line_errors():
+    with local_errors():
         run(host=host, port=port, data_dir=data_dir, nats_url=nats_url)
 
 
-@app.command()
+@app.command(
+    epilog=examples(
+        "export JWT_TOKEN=$(bridge token --agent coder-1 --type python-specialist --ttl 7d)",
+        "bridge token --agent boss --permission publish_events --permission spawn_agents",
+    )
+)
 def token(
     agent: Annotated[str, typer.Option(help="The agent's ID, the token's subject.")],
     agent_type: Annotated[
@@ -82,7 +77,9 @@ def token(
     ttl: Annotated[str, typer.Option(help="Life, such as 30m, 1h or 7d.")] = "1h",
     permission: Annotated[
         list[str] | None,
-        typer.Option(help="publish_events or spawn_agents; repeat for both. [default: publish]"),
+        typer.Option(
+            help="publish_events or spawn_agents; repeat for both.", show_default="publish"
+        ),
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the made-up secret, as for serve.")
@@ -91,5 +88,45 @@ def token(
     """Print a signed token for an agent."""
     from bridge.cli.token import make  # noqa: PLC0415 - only what the command needs
 
-    with _one_line_errors():
+    with local_errors():
         typer.echo(make(agent, agent_type, project, ttl, permission, data_dir))
+
+
+app.add_typer(events, name="events")
+app.add_typer(subscriptions, name="subscriptions")
+
+
+@app.command(epilog=examples("bridge status", "bridge status --format json"))
+def status(url: Url = None, token: Token = None, shown: Shown = None) -> None:
+    """Sum up the project's events, subscriptions and agents."""
+    from bridge.cli.status import run  # noqa: PLC0415 - the help needs no client
+
+    run(url, token, shown)
+
+
+@app.command(
+    epilog=examples(
+        "bridge doctor",
+        "bridge doctor --url http://bridge.internal:3001/api && start-the-agents",
+    )
+)
+def doctor(url: Url = None, token: Token = None, shown: Shown = None) -> None:
+    """Check the bridge and the token, and say how to mend what is wrong."""
+    from bridge.cli.doctor import run  # noqa: PLC0415 - the help needs no client
+
+    run(url, token, shown)
+
+
+@app.command(epilog=examples("bridge demo", "bridge demo --speed 4"))
+def demo(
+    speed: Annotated[
+        float, typer.Option(min=0.1, max=100, help="How much faster than usual the agents work.")
+    ] = 1.0,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the folder with the events and logs.")
+    ] = False,
+) -> None:
+    """Watch six agents build and ship something together, on a bridge of their own."""
+    from bridge.cli.demo.run import run  # noqa: PLC0415 - only what the command needs
+
+    run(speed=speed, keep=keep)

@@ -1,24 +1,14 @@
 """`bridge token`: a signed token from the command line."""
 
 import difflib
-import re
 from pathlib import Path
 
+from bridge.cli.durations import seconds
 from bridge.cli.keys import authority
 from bridge.errors import RequestInvalid
 from bridge.settings import load_settings
 
 PERMISSIONS = ("publish_events", "spawn_agents")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION = re.compile(r"([0-9]{1,9})([smhd]?)\Z")
-
-
-def seconds(text: str) -> int:
-    """Read a duration such as 90, 90s, 30m, 1h or 7d, in seconds. Raises RequestInvalid."""
-    found = _DURATION.match(text.strip())
-    if not found:
-        raise RequestInvalid(f"{text!r} is not a duration; write 90s, 30m, 1h or 7d")
-    return int(found[1]) * _UNITS[found[2] or "s"]
 
 
 def make(
