@@ -155,7 +155,10 @@ class Connection:
         if self.is_up:
             return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._up.wait(), wait)
+            async with asyncio.timeout(wait):
+                if self._up.is_set():  # it has just ended, and is yet to be found out
+                    await asyncio.wait((self._over,))
+                await self._up.wait()
         if not self.is_up:
             raise Unavailable(
                 "the event store (NATS JetStream) cannot be reached right now; nothing was lost, "
@@ -211,7 +214,7 @@ class Connection:
     async def post(self, subject: str, payload: bytes) -> None:
         """Publish without waiting for anything, or keep it until there is a connection again."""
         client = self._client
-        if client is not None and self._up.is_set():
+        if client is not None and self.is_up:
             with contextlib.suppress(nats.errors.ConnectionClosedError):
                 await client.publish(subject, payload)
                 return
@@ -226,7 +229,7 @@ class Connection:
         Raises Unavailable in that case.
         """
         client = self._client
-        if client is not None:
+        if client is not None and self.is_up:
             with contextlib.suppress(nats.errors.ConnectionClosedError):
                 await client.publish(subject, payload, reply=reply, headers=headers)
                 return
