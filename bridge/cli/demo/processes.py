@@ -1,0 +1,134 @@
+"""The demo's processes: a bridge and the agents, each of which ends when the demo does."""
+
+import contextlib
+import json
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bridge.cli.demo.reports import Report, read_report
+from bridge.cli.probe import look
+from bridge.errors import StartError
+
+START_SECONDS = 30.0
+STOP_SECONDS = 5.0
+POLL_SECONDS = 0.02
+_LISTENING = re.compile(r"listening on (http://\S+)/api")
+_KEPT = ("BRIDGE_NATS_SERVER_BINARY",)
+"""Settings of the operator's that concern the demo as well; the rest describes another bridge."""
+
+Told = tuple[str, Report | None]
+"""An agent's report, or None when it has ended."""
+
+
+class Company:
+    """Starts the processes, passes on what the agents report, and ends all that are left."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.told: queue.SimpleQueue[Told] = queue.SimpleQueue()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end()
+
+    def start_bridge(self, secret: str) -> str:
+        """Start a bridge with a nats-server of its own and give its URL. Raises StartError."""
+        settings = {
+            "BRIDGE_PORT": "0",
+            "BRIDGE_DATA_DIR": str(self._folder / "data"),
+            "BRIDGE_JWT_SECRET": secret,
+            "BRIDGE_LOG_FORMAT": "json",
+            "BRIDGE_DRAIN_SECONDS": "0",
+        }
+        process = self._start("bridge", ["serve"], settings, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise StartError(f"the demo's bridge did not start: {self.last_words('bridge')}")
+            found = _LISTENING.search(self._log("bridge").read_text())
+            if found and _ready(found[1]):
+                return found[1]
+            time.sleep(POLL_SECONDS)
+        raise StartError(f"the demo's bridge was not ready within {START_SECONDS:g} s")
+
+    def start_agent(self, role: str, *args: str, url: str, token: str) -> None:
+        """Start an agent; what it reports comes through `told`."""
+        environment = {"SIDECAR_URL": f"{url}/api", "JWT_TOKEN": token, "AGENT_ID": role}
+        process = self._start(role, [role, *args], environment, stdout=subprocess.PIPE)
+        threading.Thread(target=self._listen, args=(role, process), daemon=True).start()
+
+    def exit_status(self, name: str) -> int:
+        """Wait for a process that has closed its output and give its exit status."""
+        return self._processes[name].wait(STOP_SECONDS)
+
+    def last_words(self, name: str) -> str:
+        """Give the last line that a process wrote to its log."""
+        lines = self._log(name).read_text().strip().splitlines() or ["it said nothing"]
+        with contextlib.suppress(ValueError):
+            return str(json.loads(lines[-1])["message"])
+        return lines[-1]
+
+    def end(self) -> None:
+        """End every process that is left, the bridge last."""
+        for process in reversed(self._processes.values()):
+            if process.poll() is None:
+                process.terminate()
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def _start(
+        self, name: str, args: list[str], variables: dict[str, str], *, stdout: int
+    ) -> subprocess.Popen[bytes]:
+        others = {
+            key: value
+            for key, value in os.environ.items()
+            if key in _KEPT or not key.startswith(("BRIDGE_", "SIDECAR_", "JWT_", "AGENT_"))
+        }
+        program = [sys.executable, "-m", "bridge.cli.demo.child", str(os.getpid()), *args]
+        with self._log(name).open("wb") as log:
+            self._processes[name] = subprocess.Popen(  # noqa: S603 - ourselves
+                program,
+                env=others | variables,
+                cwd=self._folder,  # where no .env lies
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the demo, which then ends them in order
+            )
+        return self._processes[name]
+
+    def _listen(self, role: str, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None  # noqa: S101 - it was asked for
+        with process.stdout as lines:
+            for line in lines:
+                self.told.put((role, read_report(line.decode())))
+        self.told.put((role, None))
+
+    def _log(self, name: str) -> Path:
+        return self._folder / f"{name}.log"
+
+
+def _ready(url: str) -> bool:
+    try:
+        return look(f"{url}/readyz").status == 200
+    except OSError:
+        return False
