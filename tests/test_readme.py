@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bridge import filters
+from bridge.cli.statuses import Status
 from bridge.http.problem import INTERNAL, STATUS
 from tests.support.natsservers import free_port
 from tests.support.readme import Block, Tour, blocks, shape
@@ -66,6 +67,23 @@ def test_the_nats_cli_shows_the_event_and_its_waiter(tour: Tour) -> None:
     assert "default--coder-1--tests_passing--" in shown
 
 
+@pytest.mark.parametrize(
+    ("call", "printed"),
+    [
+        ("bridge events list --correlation-id", ["no JWT_TOKEN is set", "testing", "issue-124"]),
+        ("bridge doctor", ["the bridge takes this token"]),
+        ("--exec", ["issue-124: {", "ended with 124"]),
+        ("client.wait(", ["{'coverage': 97}"]),
+        ("client.subscribe(", ["issue-124 {", "issue-125 {'coverage': 97}"]),
+        ("request_response(", ["{'approved': True}"]),
+    ],
+)
+def test_what_an_example_prints(tour: Tour, call: str, printed: list[str]) -> None:
+    (block,) = [one for one in BLOCKS if call in one.text]
+    shown = tour.reach(block)
+    assert [text for text in printed if text not in shown] == []
+
+
 def test_the_opening_is_two_commands_that_install_for_themselves() -> None:
     serve, test = BLOCKS[:2]
     assert serve.serves
@@ -86,6 +104,11 @@ def test_the_table_of_errors_is_the_bridges() -> None:
     written = set(zip(cells("Status"), cells("Status", column=1), strict=True))
     known = {(str(status), error.code) for error, status in STATUS.items()}
     assert written == known | {("500", str(INTERNAL["code"]))}
+
+
+def test_the_table_of_exit_statuses_is_the_command_lines() -> None:
+    """What a signal ends counts as every shell counts it, and is left out."""
+    assert {int(text) for text in cells("Exit status")} == {0} | {s for s in Status if s < 128}
 
 
 def test_every_file_that_is_linked_exists() -> None:

@@ -19,6 +19,16 @@ _HEADING = re.compile(r"#+ (.+)")
 _FENCE = re.compile(r"```(\w*)")
 _INSTALL = re.compile(r"python3 -m venv .+? && (?=\S+bridge serve)")
 _FILE_NAME = re.compile(r"# (\S+\.yaml)\n")
+_SETTINGS = (
+    "AGENT_",
+    "BRIDGE_",
+    "JWT_",
+    "NATS_",
+    "PYTHON",
+    "SIDECAR_",
+    "VIRTUAL_ENV",
+    "XDG_",
+)
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 INSTALL_SECONDS = 400.0
@@ -209,13 +219,13 @@ class Tour:
         return ""
 
     def _environment(self) -> dict[str, str]:
-        """Give a new user's environment: no settings, a home of their own."""
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("BRIDGE_", "XDG_", "NATS_", "PYTHON", "VIRTUAL_ENV"))
+        """Give a new user's environment: a home of their own, and only where the bridge is set."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(_SETTINGS)}
+        return kept | {
+            "HOME": str(self._home),
+            "BRIDGE_PORT": str(self._port),
+            "SIDECAR_URL": f"http://localhost:{self._port}/api",
         }
-        return kept | {"HOME": str(self._home), "BRIDGE_PORT": str(self._port)}
 
 
 def _in_terminal(script: str, folder: Path, environment: dict[str, str]) -> tuple[int, str]:
