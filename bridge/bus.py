@@ -116,7 +116,7 @@ class Bus:
             upper = (await locate(self._jetstream, project, query.until)).sequence
         mirror, now = self._jetstream.mirror, self._jetstream.now()
         first = mirror.first_sequence - 1 if lower is None else lower
-        last = mirror.last_sequence if upper is None else upper
+        last = self._jetstream.last_sequence if upper is None else upper
         if query.newest_first:
             entries = mirror.backwards(query.interest, now)
         else:
@@ -152,14 +152,16 @@ class Bus:
         event = self._stamp(principal, new)
         message_id = f"{event.project}/{encode_token(principal.agent_id)}/{event.event_id}"
         stored = await self._jetstream.publish(event, message_id=message_id)
-        duplicate, warnings = False, [*new.warnings]
+        duplicate, warnings, ids = False, [*new.warnings], event.correlation_ids
         if stored.duplicate:
             event, duplicate = await self._original(event, stored)
-            if duplicate and not _same(event, new):
-                warnings.append(
-                    f"event_id {event.event_id!r} was used a moment ago for another event, which "
-                    "this answer describes; nothing was stored. Use a new event_id for a new event"
-                )
+        if len(ids) > 1 and ids == event.correlation_ids:
+            await self._jetstream.publish_alias(event, message_id=message_id)
+        if duplicate and not _same(event, new):
+            warnings.append(
+                f"event_id {event.event_id!r} was used a moment ago for another event, which "
+                "this answer describes; nothing was stored. Use a new event_id for a new event"
+            )
         warnings += self._catalog.warnings(event.event_type, event.topic, event.data)
         return Receipt(
             event,
@@ -213,10 +215,10 @@ class Bus:
         self, principal: Principal, interest: Interest, query: WaitQuery, deadline: float
     ) -> Batch:
         subscription = Subscription(interest, principal.agent_id, principal.agent_type, query.group)
-        read_up_to = self._jetstream.mirror.last_sequence
+        read_up_to = self._jetstream.last_sequence
         held = Held(self._jetstream.ack_wait)
         events: list[Event] = []
-        pending = 0
+        pending, there = 0, None
         left = self._left(deadline)
         try:
             while len(events) < query.count:
@@ -228,6 +230,11 @@ class Bus:
                 await self._take(messages, interest, events, held)
                 read_up_to = max(read_up_to if pending else 0, messages[-1].sequence)
                 pending = messages[-1].pending
+                # At the deadline what was there is still looked through, but not what comes after.
+                there = pending if there is None else there - len(messages)
+                if left() <= 0 and (there <= 0 or self._draining):
+                    break
+            more = pending > 0 and await self._more_behind(interest, read_up_to)
         except BaseException:
             await held.give_back()
             raise
@@ -235,7 +242,7 @@ class Bus:
         return Batch(
             events,
             next_cursor=write_cursor(epoch, read_up_to),
-            more_available=pending > 0 and await self._more_behind(interest, read_up_to),
+            more_available=more,
             timed_out=len(events) < query.count,
             held=held,
         )
@@ -286,7 +293,7 @@ class Bus:
             entries = mirror.forwards(interest, after, self._jetstream.now())
             events += [entry.event for entry in islice(entries, query.limit - len(events))]
             full = len(events) >= query.limit
-            after = events[-1].sequence if full else max(after, mirror.last_sequence)
+            after = events[-1].sequence if full else max(after, self._jetstream.last_sequence)
             remaining = left()
             if len(events) >= query.count or remaining <= 0 or gap is not None:
                 break

@@ -10,6 +10,9 @@ from bridge import filters, subjects
 from bridge.errors import FilterInvalid
 from bridge.events import MAX_CORRELATION_CHARACTERS, Event
 
+DIGEST_DIGITS = 16
+"""Enough that no two of a project's subscriptions ever have the same."""
+
 _READABLE = 48
 """How many characters of an agent, of the types or of a project a consumer's name shows."""
 
@@ -115,7 +118,7 @@ class Subscription:
             "-".join(interest.types or ("all",)),
         )
         shown = (subjects.encode_token(part)[:_READABLE] for part in readable)
-        return "--".join((*shown, digest[:8]))
+        return "--".join((*shown, digest[:DIGEST_DIGITS]))
 
     def metadata(self) -> dict[str, str]:
         """Write the subscription as consumer metadata, for operators and other replicas."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bridge.cursors import looks_like_cursor, read_cursor
-from bridge.errors import CursorInvalid
+from bridge.errors import CursorInvalid, Unavailable
 from bridge.jetstream import JetStream, Mirror
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
@@ -41,7 +41,7 @@ async def locate(jetstream: JetStream, project: str, text: str) -> Position:
     if text == "earliest":
         return Position(jetstream.mirror.first_sequence - 1)
     if text == "now":
-        return Position(jetstream.mirror.last_sequence)
+        return Position(jetstream.last_sequence)
     if looks_like_cursor(text):
         return await _at_cursor(jetstream, project, text)
     if _DATE.match(text):
@@ -60,16 +60,26 @@ async def locate(jetstream: JetStream, project: str, text: str) -> Position:
 async def _at_cursor(jetstream: JetStream, project: str, text: str) -> Position:
     cursor = read_cursor(text)
     if cursor.epoch == jetstream.epoch:
-        # Another replica may have handed out a cursor that this one has yet to see.
-        await jetstream.reach(cursor.sequence, CATCH_UP_SECONDS)
+        await _see(jetstream, cursor.sequence)
     mirror = jetstream.mirror
     oldest = mirror.first_sequence
-    if cursor.epoch != mirror.epoch or cursor.sequence > mirror.last_sequence:
+    if cursor.epoch != mirror.epoch or cursor.sequence > jetstream.last_sequence:
         return Position(oldest - 1, Gap("stream_recreated", None))
     if cursor.sequence >= oldest - 1:
         return Position(cursor.sequence)
     lost = mirror.lost(project, cursor.sequence)
     return Position(oldest - 1, None if lost == 0 else Gap("evicted", lost))
+
+
+async def _see(jetstream: JetStream, sequence: int) -> None:
+    """Read as far as a cursor that another replica may have handed out.
+
+    Raises Unavailable if this one is behind, which is no reason to think that the stream is.
+    """
+    if await jetstream.reach(sequence, CATCH_UP_SECONDS):
+        return
+    if await jetstream.verify() >= sequence:
+        raise Unavailable("this bridge has not read as far as the cursor yet; try again")
 
 
 def _at_time(mirror: Mirror, project: str, text: str) -> Position:

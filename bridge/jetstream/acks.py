@@ -74,12 +74,7 @@ class Acks:
         EventTooLarge.
         """
         await self._connection.usable(wait)
-        if len(payload) + _size(headers) > self._connection.max_payload:
-            raise EventTooLarge(
-                "the event is larger than the NATS server takes; publish a reference to large "
-                "data instead of the data",
-                limit_bytes=self._connection.max_payload,
-            )
+        self.check_size(payload, headers)
         token = f"{next(self._tokens):x}"
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Ack] = loop.create_future()
@@ -89,6 +84,16 @@ class Acks:
             return await future
         finally:
             self._waiting.pop(token, None)
+
+    def check_size(self, payload: bytes, headers: dict[str, str]) -> None:
+        """Raise EventTooLarge for a message that the server would not take."""
+        most = self._connection.max_payload
+        if most and len(payload) + _size(headers) > most:
+            raise EventTooLarge(
+                "the event is larger than the NATS server takes; publish a reference to large "
+                "data instead of the data",
+                limit_bytes=most,
+            )
 
     async def _receive(self, msg: Msg) -> None:
         waiting = self._waiting.get(msg.subject[len(self._prefix) :])

@@ -54,7 +54,13 @@ class JetStream:
         )
         self._registry = Registry(self._consumers, name)
         self._tail = Tail(self._connection, self._inbox, self._consumers, name, self._renew)
-        self._durables = Durables(self._inbox, self._consumers, self._registry, self._tail)
+        self._durables = Durables(
+            self._inbox,
+            self._consumers,
+            self._registry,
+            self._tail,
+            most=options.stream.max_consumers,
+        )
         self._acks = Acks(self._connection)
         self._publisher = Publisher(self._acks, timeout=options.publish_timeout)
         self._tasks: list[asyncio.Task[None]] = []
@@ -108,6 +114,18 @@ class JetStream:
         return self._tail.retained
 
     @property
+    def last_sequence(self) -> int:
+        """How far the stream was read: nothing up to here is still to come."""
+        return self._tail.last_sequence
+
+    async def verify(self) -> int:
+        """Ask the stream for its newest sequence.
+
+        Raises Unavailable if it cannot be asked or is another one than was read.
+        """
+        return await self._tail.verify()
+
+    @property
     def epoch(self) -> int:
         """The stream's creation time in ns since 1970, which cursors carry."""
         return self._tail.epoch
@@ -126,9 +144,18 @@ class JetStream:
 
     async def publish(self, event: Event, *, message_id: str) -> Stored:
         """Store an event. Raises Unavailable or EventTooLarge."""
+        stored = await self._publisher.publish(event, message_id=message_id, ttl=self._ttl(event))
+        self._tail.note_stored(stored.sequence)
+        return stored
+
+    async def publish_alias(self, event: Event, *, message_id: str) -> None:
+        """Store an event's alias under its second correlation ID. Raises Unavailable."""
+        await self._publisher.publish_alias(event, message_id=message_id, ttl=self._ttl(event))
+
+    def _ttl(self, event: Event) -> int | None:
+        """Give an event's own TTL in seconds, if it ends before the stream's age would end it."""
         max_age = self._shape.max_age
-        ttl = event.ttl_seconds if not max_age or event.ttl_seconds < max_age else None
-        return await self._publisher.publish(event, message_id=message_id, ttl=ttl)
+        return event.ttl_seconds if not max_age or event.ttl_seconds < max_age else None
 
     async def fetch(
         self,

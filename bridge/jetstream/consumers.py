@@ -93,26 +93,25 @@ class Consumers:
         config = self.config(subscription, only_new=only_new)
         if after is not None:
             config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
-        await self.create_from(config)
+        try:
+            await self.create_from(config)
+        except ApiError as error:
+            if error.err_code == TOO_MANY_CONSUMERS:
+                raise too_many() from error
+            raise Unavailable(f"JetStream cannot make the subscription: {error}") from error
 
     async def create_from(self, config: dict[str, Any]) -> None:
         """Make a consumer from a configuration, content with one that has its name.
 
-        Raises Unavailable or RequestInvalid.
+        Raises Unavailable or ApiError.
         """
         subject = f"$JS.API.CONSUMER.CREATE.{self._stream}.{config['name']}"
         request = {"stream_name": self._stream, "config": config, "action": "create"}
         try:
             await self._connection.request(subject, request)
         except ApiError as error:
-            if error.err_code in CONSUMER_EXISTS:
-                return
-            if error.err_code == TOO_MANY_CONSUMERS:
-                raise RequestInvalid(
-                    "there are too many subscriptions; delete those that are not used "
-                    "(DELETE /api/subscriptions/{name}), or wait with `since`, which makes none"
-                ) from error
-            raise Unavailable(f"JetStream cannot make the subscription: {error}") from error
+            if error.err_code not in CONSUMER_EXISTS:
+                raise
 
     async def delete(self, name: str) -> bool:
         """Delete a consumer; False if there is none of this name.
@@ -170,6 +169,14 @@ class Consumers:
             offset += len(page)
             if not page or offset >= answer.get("total", 0):
                 return found
+
+
+def too_many() -> RequestInvalid:
+    """Say that there is no room for another subscription, and what to do."""
+    return RequestInvalid(
+        "there are too many subscriptions; delete those that are not used "
+        "(DELETE /api/subscriptions/{name}), or wait with `since`, which makes none"
+    )
 
 
 def _describe(subscription: Subscription) -> str:

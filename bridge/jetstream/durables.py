@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 from bridge.errors import Unavailable
 from bridge.interest import Subscription
-from bridge.jetstream.consumers import Consumers
+from bridge.jetstream.consumers import Consumers, too_many
 from bridge.jetstream.message import Message
 from bridge.jetstream.pulls import Ended, Inbox
 from bridge.jetstream.registry import Registry
@@ -31,6 +31,9 @@ PAUSE_SECONDS = 0.1
 """A pause before asking again after the server forgot a pull or refused it."""
 
 MAX_REPAIRS = 3
+
+RESERVED = 50
+"""Consumers that subscriptions leave for the tails of bridges, without which none can start."""
 
 MAX_PLACES = 10_000
 """Of so many idle subscriptions this process remembers how far it has read them."""
@@ -50,7 +53,7 @@ class _Waiter:
         self.messages: list[Message] = []
         self.news: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def wake(self) -> None:
+    def wake(self, _: object = None) -> None:
         if not self.news.done():
             self.news.set_result(None)
 
@@ -180,10 +183,11 @@ class Feed:
             pull = self._inbox.outstanding(self._name)
             if pull is None:
                 pull = await self._inbox.pull(self._name, 1, expires=left)
-                pull.ended.add_done_callback(lambda _: self.wake())
             until = loop.time() + left
             ends_with_us = len(self._waiters) == 1 and pull.expires_at <= until + GRACE_SECONDS
+            pull.ended.add_done_callback(waiter.wake)
             await waiter.listen(until + (GRACE_SECONDS if ends_with_us else 0))
+            pull.ended.remove_done_callback(waiter.wake)
             if pull.ended.done() and pull.ended.result() in (Ended.GONE, Ended.LOST):
                 return
 
@@ -191,7 +195,10 @@ class Feed:
 class Durables:
     """Every durable subscription that has waits in this process."""
 
-    def __init__(self, inbox: Inbox, consumers: Consumers, registry: Registry, tail: Tail) -> None:
+    def __init__(
+        self, inbox: Inbox, consumers: Consumers, registry: Registry, tail: Tail, *, most: int
+    ) -> None:
+        self._most = most - min(RESERVED, most // 2)
         self._inbox = inbox
         self._consumers = consumers
         self._registry = registry
@@ -251,5 +258,7 @@ class Durables:
     async def _make(
         self, subscription: Subscription, *, only_new: bool, after: int | None = None
     ) -> None:
+        if len(self._registry) >= self._most:
+            raise too_many()
         await self._consumers.create(subscription, only_new=only_new, after=after)
         self._registry.add(subscription)

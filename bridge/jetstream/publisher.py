@@ -37,22 +37,23 @@ class Publisher:
     async def publish(self, event: Event, *, message_id: str, ttl: int | None) -> Stored:
         """Store an event; `ttl` in whole seconds if it is to go before the stream's own age.
 
-        One with two correlation IDs is stored a second time, as an alias under the other.
-
         Raises Unavailable when JetStream did not confirm it in time, or is full; EventTooLarge
-        when the server takes no message of this size.
+        when the server takes no message of this size, or not the alias that is to follow.
         """
-        headers = {ID_HEADER: message_id}
-        if ttl is not None:
-            headers[TTL_HEADER] = str(ttl)
-        payload = envelope(event)
-        # The alias goes first: if it is too large nothing is stored, and it is shown to nobody
-        # who is not pinned to its ID.
         correlation, *others = event.correlation_ids or (None,)
-        for other in others:
-            marked = headers | {ID_HEADER: f":{message_id}", ALIAS_HEADER: "1"}
-            await self._store(event, other, payload, marked)
-        return await self._store(event, correlation, payload, headers)
+        payload = envelope(event)
+        if others:
+            self._acks.check_size(payload, _alias_headers(message_id, ttl))
+        return await self._store(event, correlation, payload, _headers(message_id, ttl))
+
+    async def publish_alias(self, event: Event, *, message_id: str, ttl: int | None) -> None:
+        """Store an event once more, as an alias under its second correlation ID.
+
+        It comes after the event, so that a repeat under the same ID that is another event stores
+        nothing. Raises Unavailable.
+        """
+        headers = _alias_headers(message_id, ttl)
+        await self._store(event, event.correlation_ids[1], envelope(event), headers)
 
     async def _store(
         self, event: Event, correlation: str | None, payload: bytes, headers: dict[str, str]
@@ -86,3 +87,14 @@ class Publisher:
             f"with event_id {event_id!r}, which cannot store it twice",
             event_id=event_id,
         )
+
+
+def _headers(message_id: str, ttl: int | None) -> dict[str, str]:
+    headers = {ID_HEADER: message_id}
+    if ttl is not None:
+        headers[TTL_HEADER] = str(ttl)
+    return headers
+
+
+def _alias_headers(message_id: str, ttl: int | None) -> dict[str, str]:
+    return {**_headers(f":{message_id}", ttl), ALIAS_HEADER: "1"}

@@ -65,6 +65,7 @@ class Pull:
         "remaining",
         "seen",
         "token",
+        "waits",
     )
 
     def __init__(self, token: str, consumer: str, batch: int, expires: float | None) -> None:
@@ -72,6 +73,7 @@ class Pull:
         self.token = token
         self.consumer = consumer
         self.remaining = self.seen = batch
+        self.waits = expires is not None
         self.expires_at = now + (expires or 0.0)
         self.deadline = self.expires_at + NO_WAIT_SECONDS
         self.heard = now
@@ -159,12 +161,11 @@ class Inbox:
         return pull
 
     def outstanding(self, consumer: str) -> Pull | None:
-        """Give a pull on the consumer that is still to bring something, if there is one.
+        """Give a pull on the consumer that waits for something to come, if there is one.
 
         A wait whose client went away leaves its pull behind; the next wait takes it over.
         """
-        pulls = self._by_consumer.get(consumer)
-        return pulls[0] if pulls else None
+        return next((pull for pull in self._by_consumer.get(consumer, ()) if pull.waits), None)
 
     async def watch(self) -> None:
         """Notice pulls that the server has forgotten, until cancelled."""

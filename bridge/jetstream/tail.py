@@ -55,7 +55,7 @@ class Tail:
         self._stream_lost = stream_lost
         self._mirror: Mirror | None = None
         self._arrived: list[Message] = []
-        self._caught_up_to = 0
+        self._caught_up_to = self._end = 0
         self._skew = 0.0
         self._consumer = ""
         self._expected = 1
@@ -66,6 +66,9 @@ class Tail:
         self._asking: list[asyncio.Future[None]] = []
         self._reaching = 0
         self._live = False
+        self._settled = False
+        self._nothing_up_to = 0
+        self._stored_here = 0
 
     @property
     def mirror(self) -> Mirror:
@@ -90,7 +93,14 @@ class Tail:
 
     @property
     def last_sequence(self) -> int:
-        """The newest sequence known."""
+        """How far the stream was read: nothing up to here is still to come.
+
+        That may be further than its newest message, which can have expired or been deleted.
+        """
+        return max(self._last_arrived, self._nothing_up_to)
+
+    @property
+    def _last_arrived(self) -> int:
         if self._arrived:
             return self._arrived[-1].sequence
         return self._mirror.last_sequence if self._mirror is not None else 0
@@ -106,22 +116,36 @@ class Tail:
 
     def adopt(self, state: StreamState) -> None:
         """Take note of the stream that a new connection found; another one starts a new mirror."""
-        self._caught_up_to = state.last_sequence
+        self._caught_up_to = self._end = state.last_sequence
         old = self._mirror
         if old is not None:
             self._absorb(old)
         if old is None or old.epoch != state.epoch or state.last_sequence < old.last_sequence:
             if old is not None:
                 log.warning("stream %s is another one now; reading it anew", self._stream)
-            self._mirror = _new_mirror(state)
+            self._renew(state)
             if old is not None:
                 old.wake_all()
         else:
             self._align(old, state)
         self._restart.set()
 
-    async def verify(self) -> None:
-        """Make sure that the stream is still the one that the mirror is of.
+    def _renew(self, state: StreamState) -> None:
+        self._mirror = Mirror(
+            state.epoch,
+            max_messages=state.max_messages,
+            max_age=state.max_age,
+            loaded_from=max(state.first_sequence, 1),
+        )
+        self._arrived.clear()
+        self._nothing_up_to = self._stored_here = 0
+
+    def note_stored(self, sequence: int) -> None:
+        """Note that this process has stored a message, which its readers are to see."""
+        self._stored_here = max(self._stored_here, sequence)
+
+    async def verify(self) -> int:
+        """Make sure that the stream is still the one that the mirror is of; give its newest.
 
         Raises Unavailable if it is not, or is gone; the bridge then starts over with it.
         """
@@ -137,8 +161,10 @@ class Tail:
         if state.epoch != self.epoch or state.last_sequence < read:
             await self._stream_lost()
             raise Unavailable(f"stream {self._stream} was made again; try again in a moment")
+        self._end = state.last_sequence
         if self.last_sequence >= state.last_sequence:
             self._align(self.mirror, state)
+        return state.last_sequence
 
     async def reach(self, sequence: int, timeout: float) -> bool:
         """Wait until the mirror has come as far as `sequence`, at most `timeout` seconds."""
@@ -162,7 +188,10 @@ class Tail:
 
         In an outage, and while every event is read as it comes, what is known is all there is.
         """
-        if self._live or not self._connection.is_up:
+        if not self._connection.is_up:
+            return
+        if self._live:
+            await self.reach(self._stored_here, CATCH_UP_SECONDS)
             return
         caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asking.append(caught_up)
@@ -211,7 +240,7 @@ class Tail:
                 "num_replicas": 1,
             }
         )
-        self._consumer, self._expected = name, 1
+        self._consumer, self._expected, self._settled = name, 1, False
         self._inbox.listen(name, self._receive)
         try:
             while not self._restart.is_set():
@@ -223,24 +252,31 @@ class Tail:
     async def _read_some(self, name: str) -> None:
         """Read as events come while somebody waits; else what is there, and rest a little."""
         self._wanted.clear()
-        self._live = bool(self._reaching or self.mirror.is_watched) and not self._asking
+        wanted = bool(self._reaching or self.mirror.is_watched)
+        self._live = wanted and self._settled and not self._asking
+        asking, self._asking = self._asking, []
+        end_of_stream = self._end
+        why = None
         try:
-            asking, self._asking = self._asking, []
             pull = await self._inbox.pull(name, BATCH, PULL_SECONDS if self._live else None)
             why = await self._first_of(pull.ended, self._restart)
         finally:
             self._live = False
+            if why is not Ended.EMPTY:
+                self._asking += asking
         if why is Ended.EMPTY:
+            self._settled = True
+            self._nothing_up_to = max(self._nothing_up_to, end_of_stream)
+            self._changed.set()
             for future in asking:
                 if not future.done():
                     future.set_result(None)
             if not self._reaching and not self.mirror.is_watched:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wanted.wait(), IDLE_LOOK_SECONDS)
-        else:
-            self._asking += asking
-            if why in (Ended.GONE, Ended.LOST, None):
-                self._restart.set()
+        elif why in (Ended.GONE, Ended.LOST, None):
+            self._restart.set()
+            await asyncio.sleep(PAUSE_SECONDS)
 
     @staticmethod
     async def _first_of(ended: asyncio.Future[Ended], restart: asyncio.Event) -> Ended | None:
@@ -263,7 +299,7 @@ class Tail:
             self._restart.set()  # something between was lost: read again from the last in order
             return
         self._expected += 1
-        if self._mirror is None or message.sequence <= self.last_sequence:
+        if self._mirror is None or message.sequence <= self._last_arrived:
             return
         self._arrived.append(message)
         if self._mirror.is_watched or len(self._arrived) >= BATCH:
@@ -301,9 +337,9 @@ class Tail:
         mirror.max_messages, mirror.max_age = state.max_messages, state.max_age
         mirror.cut_before(state.first_sequence)
         mirror.expire(self.now())
-        if len(mirror) > state.messages and mirror.last_sequence == state.last_sequence:
+        if len(mirror) > state.messages and self.last_sequence == state.last_sequence:
             log.info("messages were deleted inside the stream; reading it anew")
-            self._mirror = _new_mirror(state)
+            self._renew(state)
             mirror.wake_all()
             self._restart.set()
 
@@ -312,15 +348,6 @@ class Tail:
             await asyncio.sleep(EXPIRE_SECONDS)
             if self._mirror is not None:
                 self.mirror.expire(self.now())
-
-
-def _new_mirror(state: StreamState) -> Mirror:
-    return Mirror(
-        state.epoch,
-        max_messages=state.max_messages,
-        max_age=state.max_age,
-        loaded_from=max(state.first_sequence, 1),
-    )
 
 
 def _ttl(message: Message) -> float | None:
