@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -86,7 +87,8 @@ def test_a_repeat_with_another_correlation_id_stores_nothing(agents: Agents) -> 
     agent.publish("work", {"n": 1}, event_id="same", correlation_id="one")
     data = {"n": 2, "correlation_id": "two"}
     assert agent.publish("work", data, event_id="same", correlation_id="one")["duplicate"] is True
-    for name, query in (("a", {}), ("b", {"since": "earliest"})):
+    queries: dict[str, dict[str, Any]] = {"a": {}, "b": {"since": "earliest"}}
+    for name, query in queries.items():
         found = agents(name).events("work", filter="correlation_id:two", **query)
         assert found == []
 
