@@ -69,11 +69,13 @@ class Overview:
                 name=name,
             )
 
-    def status(self, principal: Principal) -> dict[str, Any]:
+    async def status(self, principal: Principal) -> dict[str, Any]:
         """Sum up what the project's events and subscriptions are like right now.
 
+        What another bridge has stored may be half a second late.
         Raises Unavailable before the stream was read for the first time.
         """
+        await self._jetstream.see_own_writes()
         mirror, now = self._jetstream.mirror, self._jetstream.now()
         topics: Counter[str] = Counter()
         types: Counter[str] = Counter()

@@ -35,7 +35,7 @@ def operations_routes(bus: Bus, access: Access, metrics: Metrics) -> APIRouter:
             "service": SERVICE,
             "version": __version__,
             "uptime_seconds": round(time.monotonic() - started, 1),
-            **bus.overview.status(principal),
+            **await bus.overview.status(principal),
             "latencies": metrics.latencies(),
         }
 

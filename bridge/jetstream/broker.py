@@ -172,6 +172,10 @@ class JetStream:
         """Bring the mirror up to what the stream holds by now, whichever bridge stored it."""
         await self._tail.catch_up()
 
+    async def see_own_writes(self) -> None:
+        """Bring the mirror up to what this process has stored, which asks JetStream nothing."""
+        await self._tail.see_own_writes()
+
     def watch(self, interest: Interest) -> asyncio.Future[None]:
         """Give a future that resolves when an event comes that may match; cancel it when done."""
         return self._tail.watch(interest)

@@ -191,13 +191,17 @@ class Tail:
         if not self._connection.is_up:
             return
         if self._live:
-            await self.reach(self._stored_here, CATCH_UP_SECONDS)
+            await self.see_own_writes()
             return
         caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asking.append(caught_up)
         self._wanted.set()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(caught_up, CATCH_UP_SECONDS)
+
+    async def see_own_writes(self) -> None:
+        """Read as far as this process itself has stored."""
+        await self.reach(self._stored_here, CATCH_UP_SECONDS)
 
     def watch(self, interest: Interest) -> asyncio.Future[None]:
         """Give a future that resolves when an event comes that may match; see `Mirror.watch`."""
