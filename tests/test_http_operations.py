@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bridge import __version__
 from bridge.http.app import HttpOptions, create_app
+from bridge.traffic import Traffic
 from tests.support import Agent, Agents, BridgeProcess
 from tests.support.answers import RawConnection, assert_problem, common
 
@@ -346,7 +347,7 @@ def test_a_failure_of_the_bridge_is_told_without_its_cause(
 ) -> None:
     """Here the application has no bus at all, which no endpoint expects."""
     bus, authority = cast("Any", _NoBus()), cast("Any", None)
-    transport = httpx.ASGITransport(create_app(bus, authority, HttpOptions()))
+    transport = httpx.ASGITransport(create_app(bus, authority, HttpOptions(), Traffic()))
 
     async def ask() -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url="http://bridge") as made:

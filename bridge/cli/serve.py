@@ -18,8 +18,16 @@ from bridge.cli.keys import authority
 from bridge.cli.logs import set_up
 from bridge.http.app import HttpOptions, create_app
 from bridge.http.server import Server, bind
-from bridge.jetstream import EmbeddedServer, Endpoint, JetStream, Options, StreamShape
+from bridge.jetstream import (
+    EmbeddedServer,
+    Endpoint,
+    JetStream,
+    Options,
+    Registration,
+    StreamShape,
+)
 from bridge.settings import Settings, load_settings
+from bridge.traffic import Traffic
 
 log = logging.getLogger("bridge")
 
@@ -52,10 +60,12 @@ async def _serve(settings: Settings) -> None:
         listener = stack.enter_context(contextlib.closing(bind(settings.host, settings.port)))
         address = _address(settings.host, listener)
         servers = await _nats(settings, stack, address)
-        jetstream = await stack.enter_async_context(JetStream(_options(settings, servers)))
+        options, traffic = _options(settings, servers), Traffic()
+        registration = Registration(traffic, _described(settings, options, address))
+        jetstream = await stack.enter_async_context(JetStream(options, registration))
         bus = Bus(jetstream, catalog, strict_publishers=settings.publisher_policy == "strict")
         server = Server(
-            create_app(bus, keys, _http_options(settings)),
+            create_app(bus, keys, _http_options(settings), traffic),
             on_drain=bus.drain,
             drain_seconds=settings.drain_seconds,
             shutdown_timeout=settings.shutdown_timeout_seconds,
@@ -133,6 +143,16 @@ def _options(settings: Settings, servers: list[str]) -> Options:
         ack_wait=settings.ack_wait_seconds,
         publish_timeout=settings.publish_timeout_seconds,
     )
+
+
+def _described(settings: Settings, options: Options, address: str) -> dict[str, str]:
+    """Give what tells one bridge from another in `nats service info`."""
+    return {
+        "connection": options.endpoint.name,
+        "host": socket.gethostname(),
+        "listens_on": address,
+        "stream": settings.stream,
+    }
 
 
 def _http_options(settings: Settings) -> HttpOptions:

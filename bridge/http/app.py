@@ -22,6 +22,7 @@ from bridge.http.publish import Publish
 from bridge.http.rest import exchange_of, rest_routes
 from bridge.http.wait import Wait
 from bridge.tokens import TokenAuthority
+from bridge.traffic import Traffic
 
 EXPOSED = (
     "Allow",
@@ -46,9 +47,11 @@ class HttpOptions:
     cors_origins: tuple[str, ...] = ()
 
 
-def create_app(bus: Bus, authority: TokenAuthority, options: HttpOptions) -> ASGIApp:
-    """Put the ASGI application together."""
-    metrics = Metrics(bus)
+def create_app(
+    bus: Bus, authority: TokenAuthority, options: HttpOptions, traffic: Traffic
+) -> ASGIApp:
+    """Put the ASGI application together; it counts its answers in `traffic`."""
+    metrics = Metrics(bus, traffic)
     limiter = RateLimiter(options.rate_limit, options.rate_burst)
     access = Access(authority, limiter)
     publish = Publish(

@@ -19,6 +19,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from bridge.bus import Bus
+from bridge.traffic import Traffic
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _SLOW = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
@@ -51,9 +52,9 @@ class Durations:
 class Metrics(Collector):
     """The numbers of one bridge process."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, traffic: Traffic) -> None:
         self._bus = bus
-        self.requests: Counter[tuple[str, int]] = Counter()
+        self._traffic = traffic
         self.publish_seconds = Durations(_FAST)
         self.wait_seconds = Durations(_SLOW)
         self.waiting = 0
@@ -67,7 +68,7 @@ class Metrics(Collector):
 
     def observe(self, route: str, status: int, seconds: float) -> None:
         """Count a request and how long it took."""
-        self.requests[route, status] += 1
+        self._traffic.count(route, status, seconds)
         recent = self._recent.get(route)
         if recent is None:
             recent = self._recent[route] = deque(maxlen=RECENT)
@@ -128,7 +129,7 @@ class Metrics(Collector):
             "HTTP requests by endpoint and status",
             labels=["route", "status"],
         )
-        for (route, status), count in self.requests.items():
+        for (route, status), count in self._traffic.requests.items():
             family.add_metric([route, str(status)], count)
         return family
 

@@ -8,6 +8,7 @@ from bridge.jetstream.held import Held
 from bridge.jetstream.message import Message
 from bridge.jetstream.mirror import Mirror
 from bridge.jetstream.publisher import Stored
+from bridge.jetstream.service import Registration
 from bridge.jetstream.stream import StreamShape
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Message",
     "Mirror",
     "Options",
+    "Registration",
     "Stored",
     "StreamShape",
     "SubscriptionState",

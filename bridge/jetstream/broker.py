@@ -20,6 +20,7 @@ from bridge.jetstream.mirror import Mirror
 from bridge.jetstream.publisher import Publisher, Stored
 from bridge.jetstream.pulls import Inbox
 from bridge.jetstream.registry import Registry
+from bridge.jetstream.service import Registration
 from bridge.jetstream.stream import StreamShape, ensure_stream
 from bridge.jetstream.tail import Tail
 
@@ -43,10 +44,11 @@ class JetStream:
     `failed` resolves with a StartError if the first server found can never serve.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, registration: Registration) -> None:
         name = options.stream.name
         self.ack_wait = options.ack_wait
         self._shape = options.stream
+        self._registration = registration
         self._connection = Connection(options.endpoint, self._begin, self._on_lost)
         self._inbox = Inbox(self._connection)
         self._consumers = Consumers(
@@ -216,6 +218,7 @@ class JetStream:
         await self._acks.attach(client)
         await self._registry.attach(client)
         self._tail.adopt(state)
+        await self._registration.attach(client)
 
     def _on_lost(self) -> None:
         self._inbox.reset()
