@@ -14,7 +14,8 @@ from bridge.interest import Interest, Subscription
 from bridge.jetstream.acks import Acks
 from bridge.jetstream.connection import Connection, Endpoint
 from bridge.jetstream.consumers import Consumers, ConsumerState
-from bridge.jetstream.durables import Durables, Remaining
+from bridge.jetstream.durables import Durables
+from bridge.jetstream.feed import Remaining
 from bridge.jetstream.message import Message
 from bridge.jetstream.mirror import Mirror
 from bridge.jetstream.publisher import Publisher, Stored

@@ -34,6 +34,11 @@ API_TIMEOUT_SECONDS = 5.0
 MAX_KEPT_POSTS = 20_000
 """Acks kept while there is no connection; one that is dropped costs a repeated delivery."""
 
+
+class Unanswered(Unavailable):
+    """Nobody answered a request in time, though the connection stands."""
+
+
 Session = Callable[[Client], Awaitable[None]]
 
 
@@ -166,11 +171,16 @@ class Connection:
             )
 
     async def request(
-        self, subject: str, body: dict[str, Any] | None = None, client: Client | None = None
+        self,
+        subject: str,
+        body: dict[str, Any] | None = None,
+        client: Client | None = None,
+        timeout: float = API_TIMEOUT_SECONDS,
     ) -> dict[str, Any]:
         """Ask JetStream's API and give its answer.
 
-        Raises ApiError for a refusal, Unavailable when there is no connection or no answer.
+        Raises ApiError for a refusal, Unavailable when there is no connection, Unanswered when
+        there is no answer within `timeout` seconds.
         """
         if client is None:
             await self.usable()
@@ -179,14 +189,12 @@ class Connection:
             raise Unavailable("the connection to NATS was lost; try again in a moment")
         payload = json.dumps(body).encode() if body is not None else b""
         try:
-            answer = await self._unless_over(
-                client.request(subject, payload, timeout=API_TIMEOUT_SECONDS)
-            )
+            answer = await self._unless_over(client.request(subject, payload, timeout=timeout))
         except nats.errors.NoRespondersError as error:
             raise ApiError(503, 0, "JetStream is not enabled or has no leader") from error
         except (nats.errors.Error, TimeoutError) as error:
             why = f" ({self._last_error})" if self._last_error else ""
-            raise Unavailable(
+            raise Unanswered(
                 f"JetStream did not answer {subject.removeprefix('$JS.API.')} in time{why}; "
                 "try again in a moment"
             ) from error

@@ -1,6 +1,7 @@
 """Consumers: made for a subscription, read back, deleted."""
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,9 @@ from nats.aio.client import Client
 
 from bridge.errors import RequestInvalid, Unavailable
 from bridge.interest import Subscription
-from bridge.jetstream.connection import ApiError, Connection
+from bridge.jetstream.connection import ApiError, Connection, Unanswered
+
+log = logging.getLogger("bridge.consumers")
 
 _SECOND = 1_000_000_000
 
@@ -21,6 +24,12 @@ CONSUMER_NOT_FOUND = 10014
 # What creating says of a name that is taken by a consumer with another configuration.
 CONSUMER_EXISTS = {10013, 10148, 10012}
 TOO_MANY_CONSUMERS = 10026
+
+ABANDON_SECONDS = 1.0
+"""How long to wait for a deletion that probably nobody will confirm."""
+
+LIST_SECONDS = 10.0
+"""How long a page of consumers may take: the server gives those that are away 4 s to answer."""
 
 _CONCURRENT_INFOS = 16
 
@@ -84,34 +93,55 @@ class Consumers:
 
     async def create(
         self, subscription: Subscription, *, only_new: bool, after: int | None = None
-    ) -> None:
+    ) -> int | None:
         """Make the subscription's consumer unless it is there already, in whatever state.
 
-        `after` is a sequence of the stream that it begins behind.
+        `after` is a sequence of the stream that it begins behind. Gives the sequence that it does
+        begin behind, None if it has delivered something or does not say.
         Raises Unavailable or RequestInvalid.
         """
         config = self.config(subscription, only_new=only_new)
         if after is not None:
             config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
         try:
-            await self.create_from(config)
+            return await self.create_from(config)
         except ApiError as error:
             if error.err_code == TOO_MANY_CONSUMERS:
                 raise too_many() from error
             raise Unavailable(f"JetStream cannot make the subscription: {error}") from error
 
-    async def create_from(self, config: dict[str, Any]) -> None:
+    async def create_from(self, config: dict[str, Any]) -> int | None:
         """Make a consumer from a configuration, content with one that has its name.
 
-        Raises Unavailable or ApiError.
+        Gives the sequence that it begins behind, None if it has delivered something or does not
+        say. Raises Unavailable or ApiError.
         """
         subject = f"$JS.API.CONSUMER.CREATE.{self._stream}.{config['name']}"
         request = {"stream_name": self._stream, "config": config, "action": "create"}
         try:
-            await self._connection.request(subject, request)
+            made = await self._connection.request(subject, request)
         except ApiError as error:
             if error.err_code not in CONSUMER_EXISTS:
                 raise
+            return None
+        delivered: dict[str, int] = made.get("delivered", {})
+        return delivered["stream_seq"] if delivered.get("consumer_seq") == 0 else None
+
+    async def abandon(self, name: str) -> None:
+        """Delete a consumer whose only server is away.
+
+        The cluster decides that without this server, and then nobody is there to confirm it.
+        Raises Unavailable.
+        """
+        try:
+            await self._connection.request(
+                f"$JS.API.CONSUMER.DELETE.{self._stream}.{name}", timeout=ABANDON_SECONDS
+            )
+        except Unanswered:
+            log.debug("nobody confirms that consumer %s is deleted", name)
+        except ApiError as error:
+            if error.err_code != CONSUMER_NOT_FOUND:
+                raise Unavailable(f"JetStream cannot delete {name}: {error}") from error
 
     async def delete(self, name: str) -> bool:
         """Delete a consumer; False if there is none of this name.
@@ -153,22 +183,28 @@ class Consumers:
         states = await asyncio.gather(*map(one, names))
         return [state for state in states if state is not None]
 
-    async def list(self, client: Client) -> list[ConsumerState]:
+    async def list(self, client: Client) -> tuple[list[ConsumerState], set[str]]:
         """List every subscription of the stream, a page at a time.
 
+        Beside them come the names of consumers that exist and have no server to tell of them.
         Raises Unavailable or ApiError.
         """
         found: list[ConsumerState] = []
+        away: set[str] = set()
         offset = 0
         while True:
             answer = await self._connection.request(
-                f"$JS.API.CONSUMER.LIST.{self._stream}", {"offset": offset}, client=client
+                f"$JS.API.CONSUMER.LIST.{self._stream}",
+                {"offset": offset},
+                client=client,
+                timeout=LIST_SECONDS,
             )
-            page = answer.get("consumers") or []
+            page, missing = answer.get("consumers") or [], answer.get("missing") or []
             found += [state for info in page if (state := _state(info)) is not None]
-            offset += len(page)
-            if not page or offset >= answer.get("total", 0):
-                return found
+            away.update(missing)
+            offset += len(page) + len(missing)
+            if not (page or missing) or offset >= answer.get("total", 0):
+                return found, away
 
 
 def too_many() -> RequestInvalid:

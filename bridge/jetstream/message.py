@@ -42,7 +42,8 @@ Post = Callable[[str, bytes], Awaitable[None]]
 class Message:
     """One delivery of a stored message to a consumer.
 
-    `stored_at` is the server's time in Unix seconds, `pending` how many more the consumer has.
+    `stored_at` is the server's time in Unix seconds, `pending` how many more the consumer has;
+    `on_ack` is called with the sequence when the message is acknowledged.
     """
 
     __slots__ = (
@@ -53,6 +54,7 @@ class Message:
         "data",
         "delivered",
         "headers",
+        "on_ack",
         "pending",
         "sequence",
         "stored_at",
@@ -73,12 +75,15 @@ class Message:
         self.delivered, self.sequence, self.consumer_sequence = map(int, fields[1:4])
         self.stored_at = int(fields[4]) / 1e9
         self.pending = int(fields[5])
+        self.on_ack: Callable[[int], None] | None = None
         self._reply = msg.reply
         self._post = post
 
     async def ack(self) -> None:
         """Say that this message is done with."""
         await self._post(self._reply, ACK)
+        if self.on_ack is not None:
+            self.on_ack(self.sequence)
 
     async def nak(self) -> None:
         """Give this message back: it is delivered again at once to whoever pulls."""

@@ -36,6 +36,7 @@ PENDING_MESSAGES = 1_000_000
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 """What one pull may bring, so that an answer has a bounded size."""
 
+_LEADER_ELECTED = "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED"
 _NANOSECONDS = 1_000_000_000
 _STATUS = "Status"
 _DESCRIPTION = "Description"
@@ -117,6 +118,7 @@ class Inbox:
             pending_msgs_limit=PENDING_MESSAGES,
             pending_bytes_limit=0,
         )
+        await client.subscribe(f"{_LEADER_ELECTED}.{stream}.*", cb=self._on_election)
 
     async def close(self) -> None:
         """Take no more messages; what is on its way is handled or given back before this returns.
@@ -215,6 +217,15 @@ class Inbox:
             pull.heard = asyncio.get_running_loop().time()
             return
         self._end(pull, _reason(status, headers.get(_DESCRIPTION, "")))
+
+    async def _on_election(self, msg: Msg) -> None:
+        """Give up what waits on a consumer: the new leader knows nothing of it.
+
+        Without this a pull at a leader that died would be missed only after some heartbeats.
+        """
+        for pull in list(self._by_consumer.get(msg.subject.rpartition(".")[2], ())):
+            if pull.waits:
+                self._end(pull, Ended.LOST)
 
     def _end(self, pull: Pull, why: Ended) -> None:
         self._pulls.pop(pull.token, None)

@@ -88,8 +88,8 @@ class Registry:
         """
         for kind, handler in (("CREATED", self._created), ("DELETED", self._deleted)):
             await client.subscribe(f"{_ADVISORY}.{kind}.{self._stream}.*", cb=handler)
-        listed = await self._consumers.list(client)
-        for name in self._by_name.keys() - {state.name for state in listed}:
+        listed, away = await self._consumers.list(client)
+        for name in self._by_name.keys() - {state.name for state in listed} - away:
             self.discard(name)
         for state in listed:
             self._add(state)
