@@ -115,6 +115,11 @@ class Connection:
         self.up_before = False
 
     @property
+    def name(self) -> str:
+        """What the connection is called in NATS's reports."""
+        return self._endpoint.name
+
+    @property
     def is_up(self) -> bool:
         """Whether there is a working connection now, as far as is known."""
         return self._up.is_set() and self._client is not None and self._client.is_connected

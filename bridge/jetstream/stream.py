@@ -21,6 +21,9 @@ STREAM_NOT_FOUND = 10059
 # for others in ways that a start of the bridge must not decide.
 _ESSENTIAL = {"subjects", "retention", "allow_msg_ttl"}
 _FIXED = {"storage", "retention", "max_consumers"}
+_WORDS = {"description", "metadata"}
+
+SUBJECTS_TOLD = "events.<project>.<topic>.<event type>.<correlation id, or _>"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class StreamShape:
         return {
             "name": self.name,
             "description": "Events of AI agents, published and read through the event bridge",
+            "metadata": {"bridge_subjects": SUBJECTS_TOLD},
             "subjects": [subjects.ALL],
             "retention": "limits",
             "storage": "file",
@@ -103,12 +107,12 @@ async def stream_state(connection: Connection, name: str) -> StreamState:
 def drift(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Name the fields in which a stream differs from what it should be: found, wanted.
 
-    The server's own metadata and defaults that nobody asked for are not differences.
+    Words for people are no differences, nor are the server's own metadata and defaults.
     """
     return {
         key: (found.get(key), value)
         for key, value in wanted.items()
-        if key != "description" and found.get(key) != value
+        if key not in _WORDS and found.get(key) != value
     }
 
 

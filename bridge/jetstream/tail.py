@@ -233,7 +233,7 @@ class Tail:
         await self._consumers.create_from(
             {
                 "name": name,
-                "description": f"ordered: the tail of bridge {self._inbox.id}",
+                "description": f"{self._connection.name} reads what everybody publishes",
                 "deliver_policy": "by_start_sequence",
                 "opt_start_seq": mirror.last_sequence + 1,
                 "ack_policy": "none",
