@@ -257,11 +257,10 @@ class Bus:
         epoch = self._jetstream.epoch
         for message in messages:
             event = message.event(epoch) if interest.is_for(message.alias) else None
-            if event is not None and interest.accepts(event):
-                events.append(event)
-                held.add(message)
-            else:
+            if event is None or not interest.accepts(event):
                 await message.ack()
+            elif held.add(message):
+                events.append(event)
 
     async def _more_behind(self, interest: Interest, sequence: int) -> bool:
         """Tell whether any of what the consumer still has passes the filter."""

@@ -15,7 +15,7 @@ class Held:
     """
 
     def __init__(self, ack_wait: float) -> None:
-        self._messages: list[Message] = []
+        self._messages: dict[int, Message] = {}
         self._interval = ack_wait / RENEWALS_PER_ACK_WAIT
         self._timer: asyncio.TimerHandle | None = None
         self._renewals: set[asyncio.Task[None]] = set()
@@ -23,11 +23,16 @@ class Held:
     def __len__(self) -> int:
         return len(self._messages)
 
-    def add(self, message: Message) -> None:
-        """Take a message in hand."""
-        self._messages.append(message)
+    def add(self, message: Message) -> bool:
+        """Take a message in hand; False if it was and has come again, as from a new consumer.
+
+        Then the later delivery is the one to answer.
+        """
+        new = message.sequence not in self._messages
+        self._messages[message.sequence] = message
         if self._timer is None:
             self._arm()
+        return new
 
     async def accept(self) -> None:
         """Acknowledge every message: it has reached its reader."""
@@ -43,14 +48,14 @@ class Held:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        messages, self._messages = self._messages, []
-        return messages
+        messages, self._messages = self._messages, {}
+        return list(messages.values())
 
     def _arm(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._interval, self._renew)
 
     def _renew(self) -> None:
-        task = asyncio.create_task(_renew_all(list(self._messages)))
+        task = asyncio.create_task(_renew_all(list(self._messages.values())))
         self._renewals.add(task)
         task.add_done_callback(self._renewals.discard)
         self._arm()

@@ -1,0 +1,136 @@
+"""Consumers that vanish under a subscription: what was delivered stays so, what is owed comes."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+from bridge.jetstream.message import Message
+from bridge.jetstream.progress import Progress
+from tests.support import Agents, eventually, on_jetstream
+from tests.test_delivery import numbers, open_wait
+
+
+async def posted(subject: str, payload: bytes) -> None:
+    assert subject.startswith("$JS.ACK.")
+    assert payload == b"+ACK"
+
+
+def seen(progress: Progress, *deliveries: tuple[int, int]) -> list[Message]:
+    """Note deliveries, each a consumer's number for it and the message's sequence."""
+    messages = []
+    for number, sequence in deliveries:
+        reply = f"$JS.ACK.EVENTS.c.1.{sequence}.{number}.1700000000000000000.0"
+        message = Message(Msg(Client(), "events.p.t.e._", reply), posted)
+        progress.note(message)
+        messages.append(message)
+    return messages
+
+
+def acknowledged(messages: list[Message]) -> None:
+    for message in messages:
+        asyncio.run(message.ack())
+
+
+class TestWhereANewConsumerBegins:
+    def test_where_nothing_is_known_at_the_beginning(self) -> None:
+        assert Progress(1).resume_after is None
+
+    @pytest.mark.parametrize(
+        ("acked", "after"), [("", 9), ("0", 19), ("12", 9), ("01", 29), ("012", 30)]
+    )
+    def test_before_the_first_that_is_owed(self, acked: str, after: int) -> None:
+        progress = Progress(1)
+        messages = seen(progress, (1, 10), (2, 20), (3, 30))
+        acknowledged([messages[int(index)] for index in acked])
+        assert progress.resume_after == after
+
+    def test_no_further_than_another_bridge_served_as_well(self) -> None:
+        progress = Progress(1)
+        acknowledged(seen(progress, (1, 10), (3, 30), (4, 40)))
+        assert progress.resume_after == 10
+
+    def test_nowhere_if_another_bridge_was_first(self) -> None:
+        progress = Progress(1)
+        acknowledged(seen(progress, (2, 20), (3, 30)))
+        assert progress.resume_after is None
+
+    def test_behind_a_redelivery_that_was_acknowledged(self) -> None:
+        progress = Progress(1)
+        acknowledged(seen(progress, (1, 10), (2, 20))[1:])
+        assert progress.resume_after == 9
+        acknowledged(seen(progress, (3, 10)))
+        assert progress.resume_after == 20
+
+    def test_on_from_where_the_last_one_was_made(self) -> None:
+        progress = Progress(1)
+        acknowledged(seen(progress, (1, 10), (3, 30)))
+        progress.began(10)
+        acknowledged(seen(progress, (1, 20), (2, 30)))
+        assert progress.resume_after == 30
+
+    def test_how_long_nobody_answers_is_told_from_the_first_time(self) -> None:
+        progress = Progress(1)
+        assert [progress.unanswered(now) for now in (100.0, 103.0, 107.5)] == [0.0, 3.0, 7.5]
+        progress.began(0)
+        assert progress.unanswered(200.0) == 0.0
+
+
+def subscription(nats_url: str, project: str) -> str:
+    """Give the name of a project's only consumer, empty if there is none."""
+
+    async def find(js: JetStreamContext) -> str:
+        names = [each.name for each in await js.consumers_info("EVENTS")]
+        [found] = [name for name in names if name.startswith(f"{project}--")] or [""]
+        return found
+
+    return on_jetstream(nats_url, find)
+
+
+def delete(nats_url: str, name: str) -> None:
+    async def do(js: JetStreamContext) -> bool:
+        return await js.delete_consumer("EVENTS", name)
+
+    assert on_jetstream(nats_url, do)
+
+
+def in_hand(nats_url: str, name: str) -> int:
+    async def ask(js: JetStreamContext) -> int:
+        return (await js.consumer_info("EVENTS", name)).num_ack_pending or 0
+
+    return on_jetstream(nats_url, ask)
+
+
+def test_a_wait_in_hand_has_each_event_once(agents: Agents, nats_url: str) -> None:
+    """The consumer is deleted while the wait has one of the two events that it asked for."""
+    publisher, reader = agents("publisher"), agents("reader")
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(reader.wait, "work", timeout=30, count=2)
+        name = eventually(lambda: subscription(nats_url, reader.project), what="the consumer")
+        publisher.publish("work", {"n": 1})
+        eventually(lambda: in_hand(nats_url, name) == 1, what="the delivery")
+        delete(nats_url, name)
+        publisher.publish("work", {"n": 2})
+        assert numbers(answer.result()["events"]) == [1, 2]
+    assert reader.events("work") == []
+
+
+def test_what_a_client_did_not_get_is_delivered_by_the_next_consumer(
+    agents: Agents, nats_url: str
+) -> None:
+    publisher, reader = agents("publisher"), agents("reader")
+    publisher.publish("work", {"n": 1})
+    assert numbers(reader.events("work")) == [1]
+    gone = open_wait(agents.url, reader, "work?timeout=60000&count=2")
+    publisher.publish("work", {"n": 2})
+    name = subscription(nats_url, reader.project)
+    eventually(lambda: in_hand(nats_url, name) == 1, what="the delivery")
+    delete(nats_url, name)
+    eventually(lambda: subscription(nats_url, reader.project), what="the next consumer")
+    gone.close()
+    publisher.publish("work", {"n": 3})
+    assert numbers(reader.events("work", timeout=20, count=2)) == [2, 3]
+    assert reader.events("work") == []
