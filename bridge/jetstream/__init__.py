@@ -1,9 +1,9 @@
 """Everything that knows NATS; the rest of the bridge imports what it needs from here."""
 
 from bridge.jetstream.broker import JetStream, Options
-from bridge.jetstream.connection import Endpoint
 from bridge.jetstream.consumers import ConsumerState as SubscriptionState
 from bridge.jetstream.embedded import EmbeddedServer
+from bridge.jetstream.endpoint import Endpoint
 from bridge.jetstream.held import Held
 from bridge.jetstream.message import Message
 from bridge.jetstream.mirror import Mirror

@@ -12,9 +12,10 @@ from bridge.errors import StartError, Unavailable
 from bridge.events import Event
 from bridge.interest import Interest, Subscription
 from bridge.jetstream.acks import Acks
-from bridge.jetstream.connection import Connection, Endpoint
+from bridge.jetstream.connection import Connection
 from bridge.jetstream.consumers import Consumers, ConsumerState
 from bridge.jetstream.durables import Durables
+from bridge.jetstream.endpoint import Endpoint
 from bridge.jetstream.feed import Remaining
 from bridge.jetstream.message import Message
 from bridge.jetstream.mirror import Mirror
@@ -143,7 +144,7 @@ class JetStream:
             return self._connection.problem
         if not self._tail.caught_up:
             return "still reading the stream"
-        return ""
+        return self._tail.trouble
 
     async def publish(self, event: Event, *, message_id: str) -> Stored:
         """Store an event. Raises Unavailable or EventTooLarge."""

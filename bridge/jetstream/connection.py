@@ -11,9 +11,7 @@ import contextlib
 import json
 import logging
 import random
-import ssl
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import Any
 
 import nats.errors
@@ -21,6 +19,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from bridge.errors import StartError, Unavailable
+from bridge.jetstream.endpoint import Endpoint, address, without_userinfo
 
 log = logging.getLogger("bridge.nats")
 
@@ -28,6 +27,7 @@ OLDEST_SERVER = (2, 11)
 CONNECT_TIMEOUT_SECONDS = 5
 PING_INTERVAL_SECONDS = 5
 MAX_PINGS_OUTSTANDING = 2
+PONG_SECONDS = 2
 LOOK_SECONDS = 0.25
 RETRY_SECONDS = (0.05, 2.0)
 API_TIMEOUT_SECONDS = 5.0
@@ -40,45 +40,6 @@ class Unanswered(Unavailable):
 
 
 Session = Callable[[Client], Awaitable[None]]
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where NATS is and who the bridge is to it."""
-
-    servers: list[str]
-    name: str = "bridge"
-    inbox_prefix: str = "_INBOX_bridge"
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    token: str | None = field(default=None, repr=False)
-    credentials_file: str | None = None
-    nkey_file: str | None = None
-    tls_ca: str | None = None
-    tls_cert: str | None = None
-    tls_key: str | None = None
-    tls_hostname: str | None = None
-
-    def options(self) -> dict[str, Any]:
-        """Give the arguments of nats-py's `connect`; files are read anew at each call."""
-        given = {
-            "user": self.user,
-            "password": self.password,
-            "token": self.token,
-            "user_credentials": self.credentials_file,
-            "nkeys_seed": self.nkey_file,
-            "tls_hostname": self.tls_hostname,
-            "tls": self._tls(),
-        }
-        return {key: value for key, value in given.items() if value is not None}
-
-    def _tls(self) -> ssl.SSLContext | None:
-        if not (self.tls_ca or self.tls_cert):
-            return None
-        context = ssl.create_default_context(cafile=self.tls_ca)
-        if self.tls_cert:
-            context.load_cert_chain(self.tls_cert, self.tls_key)
-        return context
 
 
 class ApiError(Exception):
@@ -254,6 +215,18 @@ class Connection:
             with contextlib.suppress(nats.errors.Error, TimeoutError):
                 await asyncio.wait_for(self._client.flush(), timeout)
 
+    async def check(self) -> None:
+        """Give up a connection whose server does not even answer a ping: it hangs."""
+        client = self._client
+        if client is None or not self.is_up:
+            return
+        try:
+            await client.flush(PONG_SECONDS)
+        except (nats.errors.Error, TimeoutError):
+            if client is self._client:
+                log.warning("NATS at %s does not answer; connecting anew", _host(client))
+                await self._drop()
+
     async def _until_closed(self, client: Client) -> None:
         """Wait for the end of a connection.
 
@@ -318,7 +291,7 @@ class Connection:
     def _remember_servers(self, client: Client) -> None:
         """Keep the other members that a cluster names, for when this server dies."""
         known = {(server.hostname, server.port) for server in client.servers}
-        given = {_address(url) for url in self._endpoint.servers}
+        given = {address(url) for url in self._endpoint.servers}
         sample = self._endpoint.servers[0]
         userinfo = sample.rpartition("@")[0].partition("://")[2]
         scheme = sample.partition("://")[0] if "://" in sample else "nats"
@@ -350,7 +323,7 @@ class Connection:
         if self._last_error and type(error) in (nats.errors.NoServersError, TimeoutError):
             text = self._last_error
         self._last_error = text
-        shown = ", ".join(map(_without_userinfo, self._endpoint.servers))
+        shown = ", ".join(map(without_userinfo, self._endpoint.servers))
         log.warning("cannot use NATS at %s yet: %s", shown, text)
 
 
@@ -362,13 +335,3 @@ def _version(client: Client) -> str:
 def _host(client: Client) -> str:
     url = client.connected_url
     return f"{url.hostname}:{url.port}" if url is not None else "?"
-
-
-def _address(url: str) -> tuple[str, int]:
-    host, _, port = _without_userinfo(url).rpartition("://")[2].partition(":")
-    return host, int(port or 4222)
-
-
-def _without_userinfo(url: str) -> str:
-    scheme, separator, rest = url.rpartition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -7,7 +7,8 @@ advisories about consumers that are made and deleted, which every replica receiv
 import asyncio
 import json
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
+from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -15,6 +16,7 @@ from nats.aio.msg import Msg
 from bridge.errors import Unavailable
 from bridge.events import Event
 from bridge.interest import Subscription
+from bridge.jetstream.connection import ApiError
 from bridge.jetstream.consumers import Consumers, ConsumerState
 
 log = logging.getLogger("bridge.registry")
@@ -31,7 +33,8 @@ class Registry:
         self._stream = stream
         self._by_name: dict[str, Subscription] = {}
         self._by_type: dict[tuple[str, str], dict[str, Subscription]] = {}
-        self._lookups: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._read = False
 
     def __len__(self) -> int:
         return len(self._by_name)
@@ -79,27 +82,46 @@ class Registry:
         """Forget everything: the stream is another one now."""
         self._by_name.clear()
         self._by_type.clear()
+        self._read = False
 
     async def attach(self, client: Client) -> None:
         """Follow the advisories of a new connection and read the list of consumers once.
 
-        The advisories come first: a consumer made while the list is read is not missed.
+        The advisories come first: a consumer made while the list is read is not missed. Where the
+        list was read before, this does not wait for it: the server takes seconds for each page if
+        some consumers are away.
         Raises Unavailable or ApiError.
         """
         for kind, handler in (("CREATED", self._created), ("DELETED", self._deleted)):
             await client.subscribe(f"{_ADVISORY}.{kind}.{self._stream}.*", cb=handler)
+        if self._read:
+            self._do(self._refresh(client))
+        else:
+            await self._read_list(client)
+
+    async def _refresh(self, client: Client) -> None:
+        try:
+            await self._read_list(client)
+        except (Unavailable, ApiError) as error:
+            log.warning("cannot read the list of subscriptions: %s", error)
+
+    async def _read_list(self, client: Client) -> None:
         listed, away = await self._consumers.list(client)
         for name in self._by_name.keys() - {state.name for state in listed} - away:
             self.discard(name)
         for state in listed:
             self._add(state)
+        self._read = True
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _created(self, msg: Msg) -> None:
         name = json.loads(msg.data).get("consumer", "")
         if name and name not in self._by_name:
-            task = asyncio.create_task(self._look_up(name))
-            self._lookups.add(task)
-            task.add_done_callback(self._lookups.discard)
+            self._do(self._look_up(name))
 
     async def _deleted(self, msg: Msg) -> None:
         self.discard(json.loads(msg.data).get("consumer", ""))

@@ -1,5 +1,6 @@
 """The stream: made if missing, compared with what it should be, and asked how it stands."""
 
+import contextlib
 import logging
 import time
 from dataclasses import dataclass
@@ -10,12 +11,16 @@ from nats.aio.client import Client
 
 from bridge import subjects
 from bridge.errors import StartError, Unavailable
-from bridge.jetstream.connection import ApiError, Connection
+from bridge.jetstream.connection import API_TIMEOUT_SECONDS, ApiError, Connection, Unanswered
 
 log = logging.getLogger("bridge.stream")
 
 _SECOND = 1_000_000_000  # JetStream's durations are nanoseconds
 STREAM_NOT_FOUND = 10059
+
+ELECTION_TRIES = 3
+ELECTION_SECONDS = 1.5
+"""How long to wait for an answer that a new leader may give to the next question."""
 
 # Changing these on an existing stream is refused by the server, or would change what is retained
 # for others in ways that a start of the bridge must not decide.
@@ -84,7 +89,7 @@ async def ensure_stream(connection: Connection, client: Client, shape: StreamSha
     Raises StartError if it can never serve the bridge, Unavailable if it cannot be asked.
     """
     try:
-        info = await connection.request(f"$JS.API.STREAM.INFO.{shape.name}", client=client)
+        info = await _info(connection, client, shape.name)
     except ApiError as error:
         if error.err_code != STREAM_NOT_FOUND:
             raise _unusable(error, "ask about", shape) from error
@@ -92,13 +97,24 @@ async def ensure_stream(connection: Connection, client: Client, shape: StreamSha
     return _state(await _mend(connection, client, shape, info), 0.0)
 
 
-async def stream_state(connection: Connection, name: str) -> StreamState:
-    """Ask how the stream stands.
+async def _info(connection: Connection, client: Client, name: str) -> dict[str, Any]:
+    """Ask for the stream, once more if need be: an election leaves a question without answer."""
+    subject = f"$JS.API.STREAM.INFO.{name}"
+    for _ in range(ELECTION_TRIES):
+        with contextlib.suppress(Unanswered):
+            return await connection.request(subject, client=client, timeout=ELECTION_SECONDS)
+    return await connection.request(subject, client=client)
+
+
+async def stream_state(
+    connection: Connection, name: str, timeout: float = API_TIMEOUT_SECONDS
+) -> StreamState:
+    """Ask how the stream stands, and wait at most `timeout` seconds for an answer.
 
     Raises ApiError (10059 if it is gone) or Unavailable.
     """
     before = time.time()
-    info = await connection.request(f"$JS.API.STREAM.INFO.{name}")
+    info = await connection.request(f"$JS.API.STREAM.INFO.{name}", timeout=timeout)
     told = info.get("ts")
     skew = _moment(told) - (before + time.time()) / 2 if told else 0.0
     return _state(info, skew)

@@ -18,7 +18,7 @@ from itertools import count
 
 from bridge.errors import Unavailable
 from bridge.interest import Interest
-from bridge.jetstream.connection import ApiError, Connection
+from bridge.jetstream.connection import API_TIMEOUT_SECONDS, ApiError, Connection, Unanswered
 from bridge.jetstream.consumers import Consumers
 from bridge.jetstream.message import TTL_HEADER, Message
 from bridge.jetstream.mirror import Entry, Mirror
@@ -31,6 +31,10 @@ BATCH = 500
 PULL_SECONDS = 60.0
 IDLE_SECONDS = 120
 LOOK_SECONDS = 3.0
+ANSWER_SECONDS = 3.0
+"""A stream that does not answer for so long cannot take events either: its quorum is lost, say."""
+
+LOOK_AGAIN_SECONDS = 0.5
 EXPIRE_SECONDS = 1.0
 PAUSE_SECONDS = 0.2
 IDLE_LOOK_SECONDS = 0.5
@@ -69,6 +73,8 @@ class Tail:
         self._settled = False
         self._nothing_up_to = 0
         self._stored_here = 0
+        self.trouble = ""
+        """Why the stream could not be asked how it stands, empty if it could."""
 
     @property
     def mirror(self) -> Mirror:
@@ -117,6 +123,7 @@ class Tail:
     def adopt(self, state: StreamState) -> None:
         """Take note of the stream that a new connection found; another one starts a new mirror."""
         self._caught_up_to = self._end = state.last_sequence
+        self.trouble = ""
         old = self._mirror
         if old is not None:
             self._absorb(old)
@@ -144,14 +151,15 @@ class Tail:
         """Note that this process has stored a message, which its readers are to see."""
         self._stored_here = max(self._stored_here, sequence)
 
-    async def verify(self) -> int:
+    async def verify(self, timeout: float = API_TIMEOUT_SECONDS) -> int:
         """Make sure that the stream is still the one that the mirror is of; give its newest.
 
-        Raises Unavailable if it is not, or is gone; the bridge then starts over with it.
+        Raises Unavailable if it is not, or is gone, and the bridge then starts over with it; also
+        if it does not answer within `timeout` seconds.
         """
         read = self.last_sequence  # more may arrive while the question is under way
         try:
-            state = await stream_state(self._connection, self._stream)
+            state = await stream_state(self._connection, self._stream, timeout)
         except ApiError as error:
             if error.err_code == STREAM_NOT_FOUND:
                 log.warning("stream %s is gone", self._stream)
@@ -328,13 +336,24 @@ class Tail:
 
     async def _look(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LOOK_AGAIN_SECONDS if self.trouble else LOOK_SECONDS)
             if not self._connection.is_up or self._mirror is None:
                 continue
             try:
-                await self.verify()
+                await self.verify(ANSWER_SECONDS)
             except Unavailable as error:
-                log.debug("the stream was not looked at: %s", error)
+                await self._note_trouble(error)
+            else:
+                if self.trouble:
+                    log.info("stream %s answers again", self._stream)
+                self.trouble = ""
+
+    async def _note_trouble(self, error: Unavailable) -> None:
+        if not self.trouble:
+            log.warning("not ready: %s", error)
+        self.trouble = str(error)
+        if isinstance(error, Unanswered):
+            await self._connection.check()
 
     def _align(self, mirror: Mirror, state: StreamState) -> None:
         """Forget what the stream no longer holds for reasons that no message told of."""
