@@ -42,6 +42,8 @@ class Bus:
         self._catalog = catalog
         self._strict = strict_publishers
         self._draining = False
+        self.given_back = 0
+        """How many events went back because who was to get them had gone."""
         self.overview = Overview(jetstream)
 
     def drain(self) -> None:
@@ -201,6 +203,9 @@ class Bus:
         ours = stored.attempts > 1 and entry.event.timestamp == event.timestamp
         return entry.event, not ours
 
+    def _note_given_back(self, events: int) -> None:
+        self.given_back += events
+
     # -- wait --------------------------------------------------------------------------------------
 
     def _topics_of(self, principal: Principal) -> tuple[str, ...] | None:
@@ -216,7 +221,7 @@ class Bus:
     ) -> Batch:
         subscription = Subscription(interest, principal.agent_id, principal.agent_type, query.group)
         read_up_to = self._jetstream.last_sequence
-        held = Held(self._jetstream.ack_wait)
+        held = Held(self._jetstream.ack_wait, self._note_given_back)
         events: list[Event] = []
         pending, there = 0, None
         left = self._left(deadline)

@@ -21,6 +21,7 @@ class Health:
     reconnects: int
     subscriptions: int
     retained: int
+    capacity: float
 
     @property
     def problem(self) -> str:
@@ -44,6 +45,7 @@ class Overview:
             reconnects=jetstream.reconnects,
             subscriptions=len(jetstream.subscriptions),
             retained=jetstream.retained,
+            capacity=jetstream.capacity,
         )
 
     async def subscriptions(self, principal: Principal) -> list[dict[str, Any]]:

@@ -232,6 +232,23 @@ def test_a_client_gone_in_mid_wait_costs_the_next_poll_nothing(agents: Agents) -
     assert time.monotonic() - started < 3.5, "longer than a redelivery: it came by ack_wait"
 
 
+def test_what_a_client_left_behind_is_counted(bridge: BridgeProcess, agents: Agents) -> None:
+    """It went away with one of the two events that it asked for in the bridge's hands."""
+
+    def given_back() -> float:
+        text = httpx.get(f"{bridge.url}/metrics").text
+        return float(text.partition("\nbridge_events_given_back_total ")[2].split()[0])
+
+    publisher, reader = agents("publisher"), agents("reader")
+    before = given_back()
+    gone = open_wait(agents.url, reader, "mine?timeout=60000&count=2")
+    publisher.publish("mine", {"n": 1})
+    eventually(lambda: reader.subscriptions()[0]["ack_pending"] == 1, what="the delivery")
+    gone.close()
+    eventually(lambda: given_back() == before + 1, what="the event's return")
+    assert numbers(reader.events("mine", timeout=5)) == [1]
+
+
 def test_clients_that_give_up_again_and_again_leave_one_pull(agents: Agents) -> None:
     publisher, reader = agents("publisher"), agents("reader")
     for _ in range(20):

@@ -111,6 +111,16 @@ class TestMetrics:
         assert counted(route="publish", status="202") == taken + 1
         assert counted(route="publish", status="400") == refused + 1
 
+    def test_they_say_how_much_the_stream_holds_and_may_hold(
+        self, client: httpx.Client, agent: Agent
+    ) -> None:
+        agent.publish("a")
+        agent.wait("a")
+        families = text_string_to_metric_families(client.get("/metrics").text)
+        found = {family.name: family.samples[0].value for family in families if family.samples}
+        assert found["bridge_events_capacity"] == 10_000
+        assert 0 < found["bridge_events_retained"] <= 10_000
+
     def test_no_path_of_a_client_becomes_a_label(self, client: httpx.Client) -> None:
         client.get("/nobody-asked-for-this")
         assert "nobody-asked" not in client.get("/metrics").text

@@ -61,7 +61,6 @@ class Metrics(Collector):
         self.published = 0
         self.delivered = Counter(durable=0, replay=0)
         self.redelivered = 0
-        self.given_back = 0
         self._recent: dict[str, deque[float]] = {}
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -105,7 +104,7 @@ class Metrics(Collector):
             (
                 "bridge_events_given_back",
                 "Events given back because their client had gone",
-                self.given_back,
+                self._bus.given_back,
             ),
             (
                 "bridge_nats_reconnects",
@@ -120,6 +119,7 @@ class Metrics(Collector):
             ("bridge_ready", "1 while the bridge can serve events", not health.problem),
             ("bridge_subscriptions", "Durable subscriptions", health.subscriptions),
             ("bridge_events_retained", "Events that the stream holds", health.retained),
+            ("bridge_events_capacity", "Events that the stream may hold", health.capacity),
         ):
             yield GaugeMetricFamily(name, text, value=float(value))
 

@@ -46,7 +46,12 @@ def tell(error: errors.BridgeError | None, request_id: str) -> Told:
             "details": error.details,
         }
     body = {**told, "timestamp": rfc3339(time.time()), "request_id": request_id}
-    return (500, body, []) if error is None else (STATUS[type(error)], body, _headers(error))
+    return (500, body, []) if error is None else (_status(error), body, _headers(error))
+
+
+def _status(error: errors.BridgeError) -> int:
+    """Find an error's status by what it is, or else by what it is a kind of."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def _headers(error: errors.BridgeError) -> list[tuple[bytes, bytes]]:

@@ -76,7 +76,6 @@ class Wait:
             await batch.give_back()
             raise
         if not written:
-            self._metrics.given_back += len(batch.events)
             await batch.give_back()
             raise ClientGone
         await batch.accept()

@@ -17,6 +17,7 @@ from bridge.jetstream.consumers import Consumers, ConsumerState
 from bridge.jetstream.durables import Durables
 from bridge.jetstream.endpoint import Endpoint
 from bridge.jetstream.feed import Remaining
+from bridge.jetstream.lookout import Lookout
 from bridge.jetstream.message import Message
 from bridge.jetstream.mirror import Mirror
 from bridge.jetstream.publisher import Publisher, Stored
@@ -58,6 +59,7 @@ class JetStream:
         )
         self._registry = Registry(self._consumers, name)
         self._tail = Tail(self._connection, self._inbox, self._consumers, name, self._renew)
+        self._lookout = Lookout(self._connection, self._tail)
         self._durables = Durables(
             self._inbox,
             self._consumers,
@@ -71,8 +73,14 @@ class JetStream:
         self.failed: asyncio.Future[StartError] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> Self:
-        for work in (self._connect, self._inbox.watch, self._acks.watch, self._tail.run):
-            task = asyncio.create_task(work(), name=f"jetstream-{work.__name__}")
+        for work in (
+            self._connect,
+            self._inbox.watch,
+            self._acks.watch,
+            self._tail.run,
+            self._lookout.run,
+        ):
+            task = asyncio.create_task(work(), name=f"jetstream-{work.__qualname__}")
             task.add_done_callback(self._ended)
             self._tasks.append(task)
         return self
@@ -118,6 +126,11 @@ class JetStream:
         return self._tail.retained
 
     @property
+    def capacity(self) -> float:
+        """How many events the stream may hold: infinite without a limit, 0 before it was read."""
+        return self._tail.capacity
+
+    @property
     def last_sequence(self) -> int:
         """How far the stream was read: nothing up to here is still to come."""
         return self._tail.last_sequence
@@ -144,7 +157,7 @@ class JetStream:
             return self._connection.problem
         if not self._tail.caught_up:
             return "still reading the stream"
-        return self._tail.trouble
+        return self._lookout.trouble
 
     async def publish(self, event: Event, *, message_id: str) -> Stored:
         """Store an event. Raises Unavailable or EventTooLarge."""
@@ -220,6 +233,7 @@ class JetStream:
         await self._acks.attach(client)
         await self._registry.attach(client)
         self._tail.adopt(state)
+        self._lookout.clear()
         await self._registration.attach(client)
 
     def _on_lost(self) -> None:

@@ -66,7 +66,7 @@ class Connection:
         self._on_connect = on_connect
         self._on_lost = on_lost
         self._client: Client | None = None
-        self._servers = list(endpoint.servers)
+        self._servers = random.sample(endpoint.servers, len(endpoint.servers))
         self._ended = asyncio.Event()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._up = asyncio.Event()
@@ -224,8 +224,15 @@ class Connection:
             await client.flush(PONG_SECONDS)
         except (nats.errors.Error, TimeoutError):
             if client is self._client:
-                log.warning("NATS at %s does not answer; connecting anew", _host(client))
-                await self._drop()
+                log.warning("NATS at %s does not answer; trying another server", _host(client))
+                await self.leave()
+
+    async def leave(self) -> None:
+        """End the connection because its server is of no use, and try the others first."""
+        if self._client is not None and (url := self._client.connected_url) is not None:
+            left = (url.hostname, url.port)
+            self._servers.sort(key=lambda server: address(server) == left)
+        await self._drop()
 
     async def _until_closed(self, client: Client) -> None:
         """Wait for the end of a connection.
@@ -249,6 +256,7 @@ class Connection:
         await asyncio.wait_for(
             client.connect(
                 servers=self._servers,
+                dont_randomize=True,
                 name=self._endpoint.name,
                 inbox_prefix=self._endpoint.inbox_prefix,
                 error_cb=self._report,
@@ -297,8 +305,9 @@ class Connection:
         scheme = sample.partition("://")[0] if "://" in sample else "nats"
         self._servers = self._endpoint.servers + [
             f"{scheme}://{userinfo + '@' if userinfo else ''}{host}:{port}"
-            for host, port in sorted(known - given, key=str)
+            for host, port in known - given
         ]
+        random.shuffle(self._servers)
 
     async def _drop(self) -> None:
         client, self._client = self._client, None

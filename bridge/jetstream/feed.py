@@ -110,13 +110,15 @@ class Feed:
         `remaining` gives the seconds that are left, which may shrink at once when the bridge
         drains. The messages are the caller's to answer. An empty list means that time is up.
         Raises Unavailable when JetStream cannot be reached at the beginning or at the end, or no
-        server answers for the consumer at the end; an outage in between is sat out.
+        server answered for the consumer in all that time; an outage in between is sat out.
         """
         waiter = _Waiter(limit)
         self._waiters.append(waiter)
         try:
+            looked = False
             try:
                 await self._fetch_now(waiter)
+                looked = True
             except Leaderless as error:
                 await self._sit_out(error, remaining)
             while not waiter.messages and remaining() > MOMENT_SECONDS:
@@ -124,6 +126,11 @@ class Feed:
                     await self._await_next(waiter, remaining)
                     if not self._complete(waiter) and remaining() > 0:
                         await self._fetch_now(waiter)
+                    looked = True
+                except Leaderless as error:
+                    if looked and remaining() <= LEADERLESS_PAUSE_SECONDS:
+                        break
+                    await self._sit_out(error, remaining)
                 except Unavailable as error:
                     await self._sit_out(error, remaining)
             taken, waiter.messages = waiter.messages, []

@@ -1,6 +1,7 @@
 """Held messages: delivered to this process, and not yet answered to JetStream."""
 
 import asyncio
+from collections.abc import Callable
 
 from bridge.jetstream.message import Message
 
@@ -11,11 +12,13 @@ class Held:
     """Messages in hand, kept from being delivered again until they are accepted or given back.
 
     `ack_wait` is in seconds: JetStream delivers a message again when it hears nothing for so long,
-    so while messages are held it is told that they are in progress.
+    so while messages are held it is told that they are in progress. `on_give_back` is called with
+    the number of messages that are given back.
     """
 
-    def __init__(self, ack_wait: float) -> None:
+    def __init__(self, ack_wait: float, on_give_back: Callable[[int], None]) -> None:
         self._messages: dict[int, Message] = {}
+        self._on_give_back = on_give_back
         self._interval = ack_wait / RENEWALS_PER_ACK_WAIT
         self._timer: asyncio.TimerHandle | None = None
         self._renewals: set[asyncio.Task[None]] = set()
@@ -41,7 +44,9 @@ class Held:
 
     async def give_back(self) -> None:
         """Give every message back, in order: its reader has gone."""
-        for message in self._release():
+        messages = self._release()
+        self._on_give_back(len(messages))
+        for message in messages:
             await message.nak()
 
     def _release(self) -> list[Message]:

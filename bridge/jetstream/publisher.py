@@ -17,6 +17,7 @@ ATTEMPT_SECONDS = 1.5
 """How long one attempt is waited for; the next has the same message ID and cannot store twice."""
 
 PAUSE_SECONDS = 0.1
+LONGEST_PAUSE_SECONDS = 0.8
 
 
 class Stored(NamedTuple):
@@ -64,6 +65,7 @@ class Publisher:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._timeout
         attempts = 0
+        pause = PAUSE_SECONDS
         while True:
             attempts += 1
             wait = max(0.0, min(deadline - loop.time(), ATTEMPT_SECONDS))
@@ -71,10 +73,12 @@ class Publisher:
                 ack = await self._acks.publish(subject, payload, headers, wait)
                 return Stored(ack.sequence, ack.duplicate, attempts)
             except (TimeoutError, Unavailable) as error:  # either may pass
-                if deadline - loop.time() <= PAUSE_SECONDS:
+                if deadline - loop.time() <= pause:
                     raise self._unconfirmed(event.event_id) from error
-                log.info("event %s is not confirmed yet; sending it again", event.event_id)
-                await asyncio.sleep(PAUSE_SECONDS)
+                level = logging.INFO if attempts == 1 else logging.DEBUG
+                log.log(level, "event %s is not confirmed yet; sending it again", event.event_id)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             except ApiError as error:
                 raise Unavailable(
                     f"JetStream does not take the event: {error.description}", retry_after=5

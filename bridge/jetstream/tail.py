@@ -4,8 +4,7 @@ While somebody waits for the next event, or asks for what is there now, it is re
 other times twice a second, many messages at once, which costs a busy publisher a fraction.
 
 An ordered consumer (NATS ADR-17) needs no acks and no durability: it is made again behind the last
-message that arrived in order whenever anything is amiss. The stream itself is looked at every few
-seconds, for what no message tells: a purge, a deletion, another stream under the same name.
+message that arrived in order whenever anything is amiss.
 """
 
 import asyncio
@@ -18,7 +17,7 @@ from itertools import count
 
 from bridge.errors import Unavailable
 from bridge.interest import Interest
-from bridge.jetstream.connection import API_TIMEOUT_SECONDS, ApiError, Connection, Unanswered
+from bridge.jetstream.connection import API_TIMEOUT_SECONDS, ApiError, Connection
 from bridge.jetstream.consumers import Consumers
 from bridge.jetstream.message import TTL_HEADER, Message
 from bridge.jetstream.mirror import Entry, Mirror
@@ -30,13 +29,9 @@ log = logging.getLogger("bridge.tail")
 BATCH = 500
 PULL_SECONDS = 60.0
 IDLE_SECONDS = 120
-LOOK_SECONDS = 3.0
-ANSWER_SECONDS = 3.0
-"""A stream that does not answer for so long cannot take events either: its quorum is lost, say."""
-
-LOOK_AGAIN_SECONDS = 0.5
 EXPIRE_SECONDS = 1.0
 PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 1.6
 IDLE_LOOK_SECONDS = 0.5
 CATCH_UP_SECONDS = 2.0
 
@@ -73,8 +68,6 @@ class Tail:
         self._settled = False
         self._nothing_up_to = 0
         self._stored_here = 0
-        self.trouble = ""
-        """Why the stream could not be asked how it stands, empty if it could."""
 
     @property
     def mirror(self) -> Mirror:
@@ -116,6 +109,13 @@ class Tail:
         """How many messages the mirror holds."""
         return len(self.mirror) if self._mirror is not None else 0
 
+    @property
+    def capacity(self) -> float:
+        """How many messages the stream may hold: infinite without a limit, 0 before it was read."""
+        if self._mirror is None:
+            return 0
+        return self._mirror.max_messages if self._mirror.max_messages > 0 else float("inf")
+
     def now(self) -> float:
         """Give the time in Unix seconds by the server's clock, which dates the messages."""
         return time.time() + self._skew
@@ -123,7 +123,6 @@ class Tail:
     def adopt(self, state: StreamState) -> None:
         """Take note of the stream that a new connection found; another one starts a new mirror."""
         self._caught_up_to = self._end = state.last_sequence
-        self.trouble = ""
         old = self._mirror
         if old is not None:
             self._absorb(old)
@@ -220,20 +219,22 @@ class Tail:
         """Follow the stream until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow())
-            tasks.create_task(self._look())
             tasks.create_task(self._expire())
 
     async def _follow(self) -> None:
+        pause = PAUSE_SECONDS
         while True:
             await self._restart.wait()
             try:
                 await self._connection.usable(wait=3600)
                 self._restart.clear()
                 await self._read_until_restart()
+                pause = PAUSE_SECONDS
             except (Unavailable, ApiError) as error:
                 log.info("the tail starts again: %s", error)
                 self._restart.set()
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     async def _read_until_restart(self) -> None:
         mirror = self.mirror
@@ -333,27 +334,6 @@ class Tail:
                     alias=message.alias,
                 )
             )
-
-    async def _look(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_AGAIN_SECONDS if self.trouble else LOOK_SECONDS)
-            if not self._connection.is_up or self._mirror is None:
-                continue
-            try:
-                await self.verify(ANSWER_SECONDS)
-            except Unavailable as error:
-                await self._note_trouble(error)
-            else:
-                if self.trouble:
-                    log.info("stream %s answers again", self._stream)
-                self.trouble = ""
-
-    async def _note_trouble(self, error: Unavailable) -> None:
-        if not self.trouble:
-            log.warning("not ready: %s", error)
-        self.trouble = str(error)
-        if isinstance(error, Unanswered):
-            await self._connection.check()
 
     def _align(self, mirror: Mirror, state: StreamState) -> None:
         """Forget what the stream no longer holds for reasons that no message told of."""

@@ -1,0 +1,67 @@
+"""The lookout: sees every few seconds whether the stream answers, and is the one that was read.
+
+No message tells of a purge, of a deletion, of another stream under the same name, or that a quorum
+is lost while the connection stands.
+"""
+
+import asyncio
+import logging
+
+from bridge.errors import Unavailable
+from bridge.jetstream.connection import Connection, Unanswered
+from bridge.jetstream.tail import Tail
+
+log = logging.getLogger("bridge.lookout")
+
+LOOK_SECONDS = 3.0
+ANSWER_SECONDS = 3.0
+"""A stream that does not answer for so long cannot take events either."""
+
+LOOK_AGAIN_SECONDS = 0.5
+TROUBLE_SECONDS = 8.0
+"""After so long without an answer another server is tried: this one may be cut off."""
+
+
+class Lookout:
+    """Asks the stream how it stands; `trouble` says why it could not be asked, empty if it could.
+
+    A server that does not even answer a ping is left at once, one at which JetStream does not
+    answer after a while: its peers may have a leader that it does not know of.
+    """
+
+    def __init__(self, connection: Connection, tail: Tail) -> None:
+        self._connection = connection
+        self._tail = tail
+        self._since = 0.0
+        self.trouble = ""
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_AGAIN_SECONDS if self.trouble else LOOK_SECONDS)
+            if not self._connection.is_up or not self._tail.epoch:
+                continue
+            try:
+                await self._tail.verify(ANSWER_SECONDS)
+            except Unavailable as error:
+                await self._note(error)
+            else:
+                self.clear()
+
+    def clear(self) -> None:
+        """Note that the stream has answered."""
+        if self.trouble:
+            log.info("the stream answers again")
+        self.trouble = ""
+
+    async def _note(self, error: Unavailable) -> None:
+        now = asyncio.get_running_loop().time()
+        if not self.trouble:
+            log.warning("not ready: %s", error)
+            self._since = now
+        self.trouble = str(error)
+        if now - self._since > TROUBLE_SECONDS:
+            log.warning("the stream has not answered for long; trying another NATS server")
+            await self._connection.leave()
+        elif isinstance(error, Unanswered):
+            await self._connection.check()
