@@ -1,0 +1,85 @@
+{{/*
+The bridge's container, the same in both shapes. A Deployment adds what belongs behind a Service
+(readiness, preStop), a sidecar what makes it one.
+*/}}
+{{- define "agent-event-bridge.container" -}}
+name: bridge
+image: {{ include "agent-event-bridge.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+ports:
+  - name: http
+    containerPort: {{ .Values.containerPort }}
+    protocol: TCP
+env:
+  - name: POD_NAME
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.name
+  - name: BRIDGE_CONFIG_DIR
+    value: /etc/bridge
+  - name: BRIDGE_DATA_DIR
+    value: /tmp
+  - name: BRIDGE_HOST
+    value: 0.0.0.0
+  - name: BRIDGE_PORT
+    value: {{ .Values.containerPort | quote }}
+  {{- include "agent-event-bridge.natsEnv" . | nindent 2 }}
+  {{- include "agent-event-bridge.authEnv" . | trim | nindent 2 }}
+  {{- with .Values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+volumeMounts:
+  - name: bridge-config
+    mountPath: /etc/bridge
+    readOnly: true
+  {{- if include "agent-event-bridge.files" . }}
+  - name: bridge-files
+    mountPath: /etc/bridge-files
+    readOnly: true
+  {{- end }}
+  - name: bridge-tmp
+    mountPath: /tmp
+  {{- with .Values.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+startupProbe:
+  {{- include "agent-event-bridge.probe" (list "/readyz" .Values.startupProbe) | nindent 2 }}
+livenessProbe:
+  {{- include "agent-event-bridge.probe" (list "/livez" .Values.livenessProbe) | nindent 2 }}
+resources:
+  {{- toYaml .Values.resources | nindent 2 }}
+securityContext:
+  {{- toYaml .Values.securityContext | nindent 2 }}
+{{- end }}
+
+{{/* The item for `initContainers` that makes the bridge a native sidecar. */}}
+{{- define "agent-event-bridge.sidecar" -}}
+- {{ include "agent-event-bridge.container" . | indent 2 | trim }}
+  restartPolicy: Always
+{{- end }}
+
+{{/* The items for `volumes` that the container mounts. */}}
+{{- define "agent-event-bridge.volumes" -}}
+- name: bridge-config
+  configMap:
+    name: {{ include "agent-event-bridge.fullname" . }}
+{{- with include "agent-event-bridge.files" . }}
+- name: bridge-files
+  projected:
+    sources:
+      {{- . | trim | nindent 6 }}
+{{- end }}
+- name: bridge-tmp
+  emptyDir:
+    sizeLimit: 16Mi
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "agent-event-bridge.probe" -}}
+httpGet:
+  path: {{ first . }}
+  port: http
+{{ toYaml (last .) }}
+{{- end }}

@@ -1,0 +1,118 @@
+{{- define "agent-event-bridge.name" -}}
+{{- .Values.nameOverride | default "agent-event-bridge" | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{/* The release's name, with the chart's unless it is in there already. Long names stay apart by a hash. */}}
+{{- define "agent-event-bridge.fullname" -}}
+{{- $name := include "agent-event-bridge.name" . -}}
+{{- $default := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
+{{- $full := .Values.fullnameOverride | default $default -}}
+{{- gt (len $full) 50 | ternary (printf "%s-%s" (trunc 41 $full | trimSuffix "-") (sha256sum $full | trunc 8)) $full }}
+{{- end }}
+
+{{- define "agent-event-bridge.chart" -}}
+{{- printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "agent-event-bridge.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "agent-event-bridge.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: bridge
+{{- end }}
+
+{{- define "agent-event-bridge.labels" -}}
+helm.sh/chart: {{ include "agent-event-bridge.chart" . }}
+{{ include "agent-event-bridge.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: agent-event-bridge
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "agent-event-bridge.serviceAccountName" -}}
+{{- $default := .Values.serviceAccount.create | ternary (include "agent-event-bridge.fullname" .) "default" -}}
+{{- .Values.serviceAccount.name | default $default }}
+{{- end }}
+
+{{- define "agent-event-bridge.image" -}}
+{{- with .Values.image -}}
+{{- .repository -}}
+{{- if .digest -}} @{{ .digest }}
+{{- else -}} :{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* One setting, for a list of context, name and default. 0 is a value like any other. */}}
+{{- define "agent-event-bridge.setting" -}}
+{{- $settings := (index . 0).Values.settings | default dict -}}
+{{- hasKey $settings (index . 1) | ternary (get $settings (index . 1)) (index . 2) }}
+{{- end }}
+
+{{/* What bridge.yaml holds. */}}
+{{- define "agent-event-bridge.settings" -}}
+{{- $settings := deepCopy (.Values.settings | default dict) -}}
+{{- if and .Values.nats.enabled (not (hasKey $settings "stream_replicas")) -}}
+{{- $cluster := (.Values.nats.config).cluster | default dict -}}
+{{- $_ := set $settings "stream_replicas" ($cluster.enabled | ternary (min 5 ($cluster.replicas | int)) 1) -}}
+{{- end -}}
+{{- toYaml $settings }}
+{{- end }}
+
+{{/* The files of the bridge's configuration folder. */}}
+{{- define "agent-event-bridge.config" -}}
+bridge.yaml: |
+  {{- include "agent-event-bridge.settings" . | nindent 2 }}
+{{- range $file, $entries := dict "topics" (.Values.catalog).topics "event_types" (.Values.catalog).eventTypes "agent_types" (.Values.catalog).agentTypes }}
+{{- with $entries }}
+{{ $file }}.yaml: |
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- with .Values.auth.publicKey.value }}
+jwt-public.pem: |
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with .Values.auth.jwks.value }}
+jwks.json: |
+  {{- . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/*
+Changes with the secrets that the container gets as environment variables: with the value of one that
+the chart makes, with the version of one that is there, so that nothing can be learnt from it.
+*/}}
+{{- define "agent-event-bridge.secretChecksum" -}}
+{{- $seen := list -}}
+{{- if include "agent-event-bridge.ownSecret" . -}}
+{{- $seen = append $seen (include "agent-event-bridge.generated" (list . (include "agent-event-bridge.secretName" .) .Values.auth.secretKey)) -}}
+{{- end -}}
+{{- if and .Values.nats.enabled .Values.natsUsers.create -}}
+{{- $seen = append $seen (include "agent-event-bridge.generated" (list . (include "agent-event-bridge.natsUsersName" .) "bridge")) -}}
+{{- end -}}
+{{- range compact (list .Values.auth.existingSecret .Values.externalNats.existingSecret) -}}
+{{- $seen = append $seen . -}}
+{{- with (lookup "v1" "Secret" $.Release.Namespace .).metadata }}{{ $seen = append $seen .resourceVersion }}{{ end -}}
+{{- end -}}
+{{- toJson $seen | sha256sum }}
+{{- end }}
+
+{{/* "true" where the chart makes the secret for tokens itself. */}}
+{{- define "agent-event-bridge.ownSecret" -}}
+{{- if not (or .Values.auth.existingSecret (include "agent-event-bridge.asymmetric" .)) }}true{{ end }}
+{{- end }}
+
+{{/* preStop, drain and shutdown one after the other, and 5 seconds to close the rest. */}}
+{{- define "agent-event-bridge.gracePeriod" -}}
+{{- $drain := include "agent-event-bridge.setting" (list . "drain_seconds" 1.0) | float64 -}}
+{{- $shutdown := include "agent-event-bridge.setting" (list . "shutdown_timeout_seconds" 10) | float64 -}}
+{{- addf .Values.preStopSeconds $drain $shutdown 5 | ceil | int }}
+{{- end }}
+
+{{/* "true" where there can be more than one bridge. */}}
+{{- define "agent-event-bridge.several" -}}
+{{- if gt (.Values.autoscaling.enabled | ternary .Values.autoscaling.minReplicas .Values.replicaCount | int) 1 }}true{{ end }}
+{{- end }}

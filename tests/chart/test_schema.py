@@ -1,0 +1,119 @@
+"""Values that are wrong are refused, in words that name what is wrong."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from tests.chart.conftest import Render
+from tests.support.helm import CHART, HELMS, HelmRefused, text_of
+
+NO_NATS: Any = {"enabled": False}
+
+NO_LABELS = {"agent-event-bridge/inject": None}
+"""Takes the default away: the policy would be for every pod."""
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"nonsense": 1}, "nonsense"),
+    ({"replicas": 3}, "replicas"),
+    ({"replicaCount": "two"}, "replicaCount"),
+    ({"replicaCount": -1}, "replicaCount"),
+    ({"replicaCount": 1.5}, "replicaCount"),
+    ({"image": {"repository": ""}}, "repository"),
+    ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+    ({"image": {"digest": "abc"}}, "digest"),
+    ({"image": {"tag": 1.0}}, "tag"),
+    ({"image": {"name": "bridge"}}, "name"),
+    ({"imagePullSecrets": ["registry"]}, "imagePullSecrets"),
+    ({"containerPort": 0}, "containerPort"),
+    ({"containerPort": 65_536}, "containerPort"),
+    ({"service": {"port": 0}}, "port"),
+    ({"service": {"port": "3001"}}, "port"),
+    ({"service": {"type": "Public"}}, "type"),
+    ({"settings": {"jwt_secret": "s" * 64}}, "auth.existingSecret"),
+    ({"settings": {"nats_password": "secret"}}, "externalNats.passwordKey"),
+    ({"settings": {"log_levle": "debug"}}, "log_levle"),
+    ({"settings": {"logLevel": "debug"}}, "logLevel"),
+    ({"settings": {"log_level": "loud"}}, "log_level"),
+    ({"settings": {"max_event_bytes": 10}}, "max_event_bytes"),
+    ({"settings": {"drain_seconds": "soon"}}, "drain_seconds"),
+    ({"settings": {"stream_replicas": 6}}, "stream_replicas"),
+    ({"settings": {"stream": "a.b"}}, "stream"),
+    ({"settings": {"jwt_algorithm": "none"}}, "jwt_algorithm"),
+    ({"settings": {"jwt_algorithm": "RS256"}}, "auth.publicKey"),
+    ({"catalog": {"topic": {}}}, "topic"),
+    ({"catalog": {"eventTypes": []}}, "eventTypes"),
+    ({"auth": {"secret": "s"}}, "secret"),
+    ({"nats": NO_NATS}, "externalNats.urls"),
+    ({"externalNats": {"urls": ["nats://one"]}}, "nats.enabled"),
+    ({"nats": NO_NATS, "externalNats": {"urls": ["http://one"]}}, "urls"),
+    (
+        {"nats": NO_NATS, "externalNats": {"urls": ["nats://a:b@one"]}},
+        "externalNats.existingSecret",
+    ),
+    ({"nats": {"enabled": "yes"}}, "enabled"),
+    ({"ingress": {"enabled": True}}, "hosts"),
+    ({"ingress": {"hosts": [{"host": "a.example.org"}]}}, "hosts"),
+    ({"httpRoute": {"enabled": True}}, "parentRefs"),
+    ({"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 2}}, "maxReplicas"),
+    ({"autoscaling": {"targetCPU": 5}}, "targetCPU"),
+    ({"podDisruptionBudget": {"minAvailable": 1}}, "minAvailable"),
+    (
+        {"podDisruptionBudget": {"unhealthyPodEvictionPolicy": "Never"}},
+        "unhealthyPodEvictionPolicy",
+    ),
+    ({"securityContext": []}, "securityContext"),
+    ({"preStopSeconds": -1}, "preStopSeconds"),
+    ({"extraEnv": {"A": "b"}}, "extraEnv"),
+    ({"extraEnv": [{"name": "BRIDGE_JWT_SECRET", "value": "s"}]}, "BRIDGE_JWT_SECRET"),
+    ({"monitoring": {"serviceMonitor": {"enabled": "true"}}}, "enabled"),
+    ({"monitoring": {"serviceMonitors": {}}}, "serviceMonitors"),
+    ({"monitoring": {"prometheusRule": {"thresholds": {"errorRatio": "1%"}}}}, "errorRatio"),
+    (
+        {"deployment": {"enabled": False}, "ingress": {"enabled": True, "hosts": ["a"]}},
+        "deployment",
+    ),
+    ({"mutatingAdmissionPolicy": {"enabled": True, "podLabels": NO_LABELS}}, "podLabels"),
+    ({"tests": {"enabled": 1}}, "enabled"),
+]
+
+
+@pytest.mark.parametrize(("values", "said"), WRONG, ids=[json.dumps(one[0]) for one in WRONG])
+@pytest.mark.parametrize("helm", HELMS)
+def test_it_is_refused(helm: str, values: dict[str, Any], said: str, render: Render) -> None:
+    with pytest.raises(HelmRefused) as refused:
+        render(text_of(values), helm=helm)
+    assert said in str(refused.value)
+
+
+def test_the_schema_is_one() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    jsonschema.validators.validator_for(schema).check_schema(schema)
+    jsonschema.validate(yaml.safe_load((CHART / "values.yaml").read_text()), schema)
+
+
+def test_every_part_of_the_schema_is_closed_or_left_open_on_purpose() -> None:
+    """A part that has `properties` and takes others too would let a slip of the pen pass."""
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    open_parts = [path for path in opened(schema, "") if not path.startswith(".nats")]
+    assert open_parts == []
+
+
+def opened(schema: Any, path: str) -> list[str]:
+    if not isinstance(schema, dict):
+        return []
+    found = []
+    if "properties" in schema and schema.get("additionalProperties") is not False:
+        found.append(path or ".")
+    for name, part in (schema.get("properties") or {}).items():
+        found += opened(part, f"{path}.{name}")
+    return found
+
+
+def test_the_schema_knows_every_value(chart: Path) -> None:
+    schema = json.loads((chart / "values.schema.json").read_text())
+    values = yaml.safe_load((chart / "values.yaml").read_text())
+    assert set(values) <= set(schema["properties"])
