@@ -1,0 +1,115 @@
+"""The image: a base to build it on, building it, and running it as hardened as a pod can be.
+
+BRIDGE_TEST_BASE_IMAGE names another base than the Dockerfile's. BRIDGE_TEST_DEBOOTSTRAP=1 makes one
+out of Debian packages, for machines that reach those but no registry of images (as root).
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+DOCKERFILE = ROOT / "Dockerfile"
+IMAGE = "agent-event-bridge:test"
+DEBIAN_BASE = "agent-event-bridge-base:trixie"
+DEBIAN_PACKAGES = "python3,python3-venv,ca-certificates"
+INDEX_SETTINGS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
+CANARY = "a-secret-of-the-index"
+HARDENED = (
+    *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),
+    *("--user", "65532:65532"),
+)
+BUILD_SECONDS = 900.0
+
+Ended = subprocess.CompletedProcess[str]
+
+
+def docker(*args: str, within: float = 60, status: int | None = 0) -> Ended:
+    """Run the docker command and expect this exit status (None: any)."""
+    ended = subprocess.run(
+        ["docker", *args], capture_output=True, text=True, timeout=within, check=False
+    )
+    assert status is None or ended.returncode == status, (args, ended.stdout[-4000:], ended.stderr)
+    return ended
+
+
+def built_image() -> str:
+    """Build the image, or skip loudly where that cannot be; give its name."""
+    _demand_docker()
+    base = _base()
+    index = {name: os.environ.get(name, "") for name in INDEX_SETTINGS}
+    # pip passes over a folder that is not there; what is looked for is whether its name stays.
+    index["PIP_EXTRA_INDEX_URL"] += f" file:///{CANARY}"
+    given = [f"{name}={value.strip()}" for name, value in index.items() if value]
+    arguments = [part for one in (f"BASE={base}", *given) for part in ("--build-arg", one)]
+    docker(
+        *("build", "--network", "host", "--tag", IMAGE, *arguments, str(ROOT)),
+        within=BUILD_SECONDS,
+    )
+    return IMAGE
+
+
+def default_base() -> str:
+    """The base that the Dockerfile names."""
+    found = re.search(r"^ARG BASE=(\S+)$", DOCKERFILE.read_text(), re.MULTILINE)
+    assert found, "the Dockerfile has no ARG BASE with a default"
+    return found[1]
+
+
+def _demand_docker() -> None:
+    if shutil.which("docker") is None:
+        pytest.skip("THE IMAGE WAS NEITHER BUILT NOR RUN: there is no docker command")
+    try:
+        answers = docker("info", within=20, status=None).returncode == 0
+    except subprocess.TimeoutExpired:
+        answers = False
+    if not answers:
+        pytest.skip("THE IMAGE WAS NEITHER BUILT NOR RUN: Docker does not answer")
+
+
+def _base() -> str:
+    """Find the base to build on: the one asked for, one out of Debian packages, or the default."""
+    if asked := os.environ.get("BRIDGE_TEST_BASE_IMAGE"):
+        assert _present(asked), f"BRIDGE_TEST_BASE_IMAGE is {asked}, which cannot be had"
+        return asked
+    if os.environ.get("BRIDGE_TEST_DEBOOTSTRAP") == "1":
+        return _debian()
+    if _present(default := default_base()):
+        return default
+    pytest.skip(
+        f"THE IMAGE WAS NEITHER BUILT NOR RUN: {default} is not here and cannot be pulled; name "
+        "another in BRIDGE_TEST_BASE_IMAGE, or set BRIDGE_TEST_DEBOOTSTRAP=1 to make one"
+    )
+
+
+def _present(image: str) -> bool:
+    if docker("image", "inspect", image, status=None).returncode == 0:
+        return True
+    return docker("pull", "--quiet", image, within=300, status=None).returncode == 0
+
+
+def _debian() -> str:
+    """Make a base image of Debian packages alone, once."""
+    if docker("image", "inspect", DEBIAN_BASE, status=None).returncode == 0:
+        return DEBIAN_BASE
+    with tempfile.TemporaryDirectory() as folder:
+        root, archive = Path(folder, "root"), Path(folder, "root.tar")
+        _run("debootstrap", "--variant=minbase", f"--include={DEBIAN_PACKAGES}", "trixie", root)
+        if trusted := os.environ.get("SSL_CERT_FILE"):
+            # pip in there must trust whom it trusts here.
+            shutil.copy(trusted, root / "etc/ssl/certs/ca-certificates.crt")
+        _run("tar", "-C", root, "-cf", archive, "--exclude=./var/cache/apt/*", ".")
+        docker("import", str(archive), DEBIAN_BASE, within=300)
+    return DEBIAN_BASE
+
+
+def _run(*command: str | Path) -> None:
+    ended = subprocess.run(
+        command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False
+    )
+    assert ended.returncode == 0, (command, ended.stdout[-4000:], ended.stderr[-4000:])
