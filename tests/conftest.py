@@ -10,6 +10,8 @@ import pytest
 from tests.support import Agent, Agents, BridgeProcess, NatsServer
 from tests.support.containers import nats_in_container
 
+_LOGINS = {"nats_user", "nats_token", "nats_nkey_file", "nats_credentials_file"}
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -18,6 +20,45 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="binary",
         help="the NATS that tests share: the local nats-server, or a container (needs Docker)",
     )
+    parser.addoption(
+        "--nats-user",
+        choices=("all", "least"),
+        default="all",
+        help="what bridges may do on NATS: everything, or what helm/nats-user.conf allows",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    NatsServer.restricted = config.getoption("--nats-user") == "least"
+    if NatsServer.restricted and config.getoption("--nats") == "container":
+        raise pytest.UsageError("--nats-user=least needs --nats=binary")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bridges_log_in() -> Iterator[None]:
+    """Let every bridge log in to the servers that demand it, unless it was given a login.
+
+    At the end of the session nobody has done on any server what is not allowed.
+    """
+    make = BridgeProcess.__init__
+
+    def with_login(
+        self: BridgeProcess, folder: Path, nats_url: str | None = None, **settings: str
+    ) -> None:
+        given = settings.keys() & _LOGINS
+        make(self, folder, nats_url, **({} if given else NatsServer.login_of(nats_url)), **settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BridgeProcess, "__init__", with_login)
+        yield
+    assert NatsServer.all_violations() == []
+
+
+@pytest.fixture(autouse=True)
+def nothing_forbidden_was_tried(bridges_log_in: None) -> Iterator[None]:
+    """Fail a test in which a permission was violated, unless it took the violation as its own."""
+    yield
+    assert NatsServer.all_violations() == [], "missing in helm/nats-user.conf, or a test's fault"
 
 
 @pytest.fixture(scope="session")
