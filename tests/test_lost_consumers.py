@@ -35,48 +35,79 @@ def acknowledged(messages: list[Message]) -> None:
         asyncio.run(message.ack())
 
 
+def begun(number: int = 0, sequence: int = 0) -> Progress:
+    progress = Progress()
+    progress.learn("first", number, sequence)
+    return progress
+
+
 class TestWhereANewConsumerBegins:
     def test_where_nothing_is_known_at_the_beginning(self) -> None:
-        assert Progress(1).resume_after is None
+        assert Progress().resume_after is None
+
+    def test_where_the_last_one_did_before_its_first_delivery(self) -> None:
+        assert begun(0, 7).resume_after == 7
 
     @pytest.mark.parametrize(
         ("acked", "after"), [("", 9), ("0", 19), ("12", 9), ("01", 29), ("012", 30)]
     )
     def test_before_the_first_that_is_owed(self, acked: str, after: int) -> None:
-        progress = Progress(1)
+        progress = begun()
         messages = seen(progress, (1, 10), (2, 20), (3, 30))
         acknowledged([messages[int(index)] for index in acked])
         assert progress.resume_after == after
 
-    def test_no_further_than_another_bridge_served_as_well(self) -> None:
-        progress = Progress(1)
+    def test_no_further_than_what_another_bridge_has_in_hand(self) -> None:
+        progress = begun()
         acknowledged(seen(progress, (1, 10), (3, 30), (4, 40)))
         assert progress.resume_after == 10
+        progress.note_ack(2, 20)
+        assert progress.resume_after == 40
 
-    def test_nowhere_if_another_bridge_was_first(self) -> None:
-        progress = Progress(1)
-        acknowledged(seen(progress, (2, 20), (3, 30)))
-        assert progress.resume_after is None
+    def test_behind_what_was_acknowledged_before_this_bridge_came(self) -> None:
+        progress = begun(5, 50)
+        progress.note_ack(7, 70)
+        assert progress.resume_after == 50
+        progress.note_ack(6, 60)
+        assert progress.resume_after == 70
 
     def test_behind_a_redelivery_that_was_acknowledged(self) -> None:
-        progress = Progress(1)
+        progress = begun()
         acknowledged(seen(progress, (1, 10), (2, 20))[1:])
         assert progress.resume_after == 9
         acknowledged(seen(progress, (3, 10)))
         assert progress.resume_after == 20
 
-    def test_on_from_where_the_last_one_was_made(self) -> None:
-        progress = Progress(1)
+    def test_behind_one_that_was_given_back_and_acknowledged_elsewhere(self) -> None:
+        progress = begun()
+        seen(progress, (1, 10))
+        progress.note_ack(2, 10)
+        assert progress.resume_after == 10
+
+    def test_on_from_where_another_consumer_of_the_name_began(self) -> None:
+        progress = begun()
         acknowledged(seen(progress, (1, 10), (3, 30)))
-        progress.began(10)
+        progress.learn("second", 0, 10)
         acknowledged(seen(progress, (1, 20), (2, 30)))
         assert progress.resume_after == 30
 
-    def test_how_long_nobody_answers_is_told_from_the_first_time(self) -> None:
-        progress = Progress(1)
-        assert [progress.unanswered(now) for now in (100.0, 103.0, 107.5)] == [0.0, 3.0, 7.5]
-        progress.began(0)
-        assert progress.unanswered(200.0) == 0.0
+    def test_at_the_beginning_if_that_is_where_the_other_began(self) -> None:
+        progress = begun()
+        acknowledged(seen(progress, (1, 10), (2, 20)))
+        progress.learn("second", 0, 0)
+        assert progress.resume_after is None
+
+    def test_what_is_told_late_takes_nothing_back(self) -> None:
+        progress = begun()
+        acknowledged(seen(progress, (1, 10), (2, 20)))
+        progress.learn("first", 1, 10)
+        assert progress.resume_after == 20
+
+    def test_what_is_told_closes_a_gap(self) -> None:
+        progress = begun()
+        acknowledged(seen(progress, (1, 10), (4, 40)))
+        progress.learn("first", 3, 30)
+        assert progress.resume_after == 40
 
 
 def subscription(nats_url: str, project: str) -> str:

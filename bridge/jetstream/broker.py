@@ -20,6 +20,7 @@ from bridge.jetstream.feed import Remaining
 from bridge.jetstream.lookout import Lookout
 from bridge.jetstream.message import Message
 from bridge.jetstream.mirror import Mirror
+from bridge.jetstream.places import Places
 from bridge.jetstream.publisher import Publisher, Stored
 from bridge.jetstream.pulls import Inbox
 from bridge.jetstream.registry import Registry
@@ -55,15 +56,21 @@ class JetStream:
         self._connection = Connection(options.endpoint, self._begin, self._on_lost)
         self._inbox = Inbox(self._connection)
         self._consumers = Consumers(
-            self._connection, name, ack_wait=options.ack_wait, idle=options.stream.max_age
+            self._connection,
+            name,
+            ack_wait=options.ack_wait,
+            idle=options.stream.max_age,
+            clustered=options.stream.replicas > 1,
         )
-        self._registry = Registry(self._consumers, name)
+        self._places = Places()
+        self._registry = Registry(self._consumers, self._places, name)
         self._tail = Tail(self._connection, self._inbox, self._consumers, name, self._renew)
         self._lookout = Lookout(self._connection, self._tail)
         self._durables = Durables(
             self._inbox,
             self._consumers,
             self._registry,
+            self._places,
             self._tail,
             most=options.stream.max_consumers,
         )
@@ -140,7 +147,7 @@ class JetStream:
 
         Raises Unavailable if it cannot be asked or is another one than was read.
         """
-        return await self._tail.verify()
+        return (await self._tail.verify()).last_sequence
 
     @property
     def epoch(self) -> int:
@@ -231,9 +238,10 @@ class JetStream:
             self._registry.clear()
         await self._inbox.attach(client, self._shape.name)
         await self._acks.attach(client)
+        await self._places.attach(client, self._shape.name, state.epoch)
         await self._registry.attach(client)
         self._tail.adopt(state)
-        self._lookout.clear()
+        self._lookout.see(state)
         await self._registration.attach(client)
 
     def _on_lost(self) -> None:

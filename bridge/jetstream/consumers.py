@@ -24,6 +24,7 @@ CONSUMER_NOT_FOUND = 10014
 # What creating says of a name that is taken by a consumer with another configuration.
 CONSUMER_EXISTS = {10013, 10148, 10012}
 TOO_MANY_CONSUMERS = 10026
+TEMPORARILY_UNAVAILABLE = 10008
 
 ABANDON_SECONDS = 1.0
 """How long to wait for a deletion that probably nobody will confirm."""
@@ -32,6 +33,10 @@ LIST_SECONDS = 10.0
 """How long a page of consumers may take: the server gives those that are away 4 s to answer."""
 
 _CONCURRENT_INFOS = 16
+
+
+class Leaderless(Unavailable):
+    """The consumer has, or the cluster has, no leader to answer for it; there will be one."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +52,28 @@ class ConsumerState:
     waiting: int
     delivered_sequence: int
     last_delivery: str | None
+    floor: tuple[int, int]
+    """The last delivery up to which all are acknowledged: its number, and the stream's sequence."""
 
 
 class Consumers:
     """The durable consumers of one stream, by JetStream's API.
 
     `ack_wait` and `idle` are in seconds: how long an unanswered delivery is out before it comes
-    again, and how long a standing subscription may go unused.
+    again, and how long a standing subscription may go unused. `clustered` says that the stream is
+    on several servers, of which one may be lost.
     """
 
     def __init__(
-        self, connection: Connection, stream: str, *, ack_wait: float, idle: float
+        self,
+        connection: Connection,
+        stream: str,
+        *,
+        ack_wait: float,
+        idle: float,
+        clustered: bool,
     ) -> None:
+        self._clustered = clustered
         self._connection = connection
         self._stream = stream
         self._ack_wait = ack_wait
@@ -69,7 +84,8 @@ class Consumers:
 
         One whose filter pins a correlation ID is short-lived: one replica, gone after an idle
         hour. It is kept in a file all the same, since one in memory would forget its place when
-        its server restarts and deliver everything again.
+        its server restarts and deliver everything again. Every bridge is told of each
+        acknowledgement, to know where to go on should the server be lost.
         """
         interest = subscription.interest
         pinned = interest.pin is not None
@@ -89,43 +105,46 @@ class Consumers:
             "inactive_threshold": int((PINNED_IDLE_SECONDS if pinned else self._idle) * _SECOND),
             "num_replicas": 1 if pinned else 0,
         }
+        if pinned and self._clustered:
+            config["sample_freq"] = "100"
         return config
 
     async def create(
         self, subscription: Subscription, *, only_new: bool, after: int | None = None
-    ) -> int | None:
+    ) -> ConsumerState | None:
         """Make the subscription's consumer unless it is there already, in whatever state.
 
-        `after` is a sequence of the stream that it begins behind. Gives the sequence that it does
-        begin behind, None if it has delivered something or does not say.
-        Raises Unavailable or RequestInvalid.
+        `after` is a sequence of the stream that it begins behind. Gives how it stands, None if
+        there is one with another configuration.
+        Raises Leaderless (in an election), Unavailable or RequestInvalid.
         """
         config = self.config(subscription, only_new=only_new)
         if after is not None:
             config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
         try:
-            return await self.create_from(config)
+            made = await self.create_from(config)
         except ApiError as error:
             if error.err_code == TOO_MANY_CONSUMERS:
                 raise too_many() from error
+            if error.err_code == TEMPORARILY_UNAVAILABLE:
+                raise Leaderless("JetStream is choosing a leader; try again") from error
             raise Unavailable(f"JetStream cannot make the subscription: {error}") from error
+        return _state(made) if made is not None else None
 
-    async def create_from(self, config: dict[str, Any]) -> int | None:
+    async def create_from(self, config: dict[str, Any]) -> dict[str, Any] | None:
         """Make a consumer from a configuration, content with one that has its name.
 
-        Gives the sequence that it begins behind, None if it has delivered something or does not
-        say. Raises Unavailable or ApiError.
+        Gives JetStream's answer, None if there is one with another configuration.
+        Raises Unavailable or ApiError.
         """
         subject = f"$JS.API.CONSUMER.CREATE.{self._stream}.{config['name']}"
         request = {"stream_name": self._stream, "config": config, "action": "create"}
         try:
-            made = await self._connection.request(subject, request)
+            return await self._connection.request(subject, request)
         except ApiError as error:
             if error.err_code not in CONSUMER_EXISTS:
                 raise
             return None
-        delivered: dict[str, int] = made.get("delivered", {})
-        return delivered["stream_seq"] if delivered.get("consumer_seq") == 0 else None
 
     async def abandon(self, name: str) -> None:
         """Delete a consumer whose only server is away.
@@ -241,4 +260,11 @@ def _state(info: dict[str, Any]) -> ConsumerState | None:
         waiting=info.get("num_waiting", 0),
         delivered_sequence=delivered.get("stream_seq", 0),
         last_delivery=delivered.get("last_active"),
+        floor=_floor(delivered, info.get("ack_floor", {})),
     )
+
+
+def _floor(delivered: dict[str, int], acknowledged: dict[str, int]) -> tuple[int, int]:
+    """Read how far a consumer is acknowledged; before its first delivery, where it begins."""
+    told = acknowledged if delivered.get("consumer_seq") else delivered
+    return told.get("consumer_seq", 0), told.get("stream_seq", 0)

@@ -11,9 +11,10 @@ import logging
 
 from bridge.interest import Subscription
 from bridge.jetstream.connection import Unanswered
-from bridge.jetstream.consumers import Consumers, too_many
-from bridge.jetstream.feed import Feed, Leaderless, Remaining
+from bridge.jetstream.consumers import Consumers, Leaderless, too_many
+from bridge.jetstream.feed import LEADERLESS_PAUSE_SECONDS, Feed, Remaining
 from bridge.jetstream.message import Message
+from bridge.jetstream.places import Places
 from bridge.jetstream.progress import Progress
 from bridge.jetstream.pulls import Inbox
 from bridge.jetstream.registry import Registry
@@ -27,23 +28,27 @@ RESERVED = 50
 ABANDONED_SECONDS = 5.0
 """After so long without an answer a consumer on a single server is made anew on another."""
 
-MAX_IDLE_PROGRESS = 10_000
-"""Of so many subscriptions without a wait this process remembers how far they have come."""
-
 
 class Durables:
     """Every durable subscription that has waits in this process."""
 
     def __init__(
-        self, inbox: Inbox, consumers: Consumers, registry: Registry, tail: Tail, *, most: int
+        self,
+        inbox: Inbox,
+        consumers: Consumers,
+        registry: Registry,
+        places: Places,
+        tail: Tail,
+        *,
+        most: int,
     ) -> None:
         self._most = most - min(RESERVED, most // 2)
         self._inbox = inbox
         self._consumers = consumers
         self._registry = registry
+        self._places = places
         self._tail = tail
         self._feeds: dict[str, Feed] = {}
-        self._progress: dict[str, Progress] = {}
 
     def wake(self) -> None:
         """Make every wait look again at how much time it has left."""
@@ -63,8 +68,13 @@ class Durables:
         `only_new` says where a new consumer begins. See `Feed.fetch` for the rest.
         """
         name = subscription.name
-        if not self._registry.has(name):
-            await self._make(subscription, self._known(name), None, only_new=only_new)
+        while not self._registry.has(name):
+            try:
+                await self._make(subscription, self._places.of(name), None, only_new=only_new)
+            except (Leaderless, Unanswered):
+                if remaining() <= LEADERLESS_PAUSE_SECONDS:
+                    raise
+                await asyncio.sleep(LEADERLESS_PAUSE_SECONDS)
         feed = self._feeds.get(name)
         if feed is None:
             feed = self._open(subscription, only_new=only_new)
@@ -77,7 +87,7 @@ class Durables:
 
     def _open(self, subscription: Subscription, *, only_new: bool) -> Feed:
         name = subscription.name
-        progress = self._known(name)
+        progress = self._places.of(name)
 
         async def repair() -> None:
             await self._repair(subscription, progress, only_new=only_new)
@@ -85,16 +95,6 @@ class Durables:
         feed = self._feeds[name] = Feed(name, self._inbox, repair, progress)
         self._inbox.listen(name, feed.receive)
         return feed
-
-    def _known(self, name: str) -> Progress:
-        """Give how far a subscription has come, of the present stream and as the latest used."""
-        known = self._progress.pop(name, None)
-        if known is None or known.epoch != self._tail.epoch:
-            known = Progress(self._tail.epoch)
-        self._progress[name] = known
-        if len(self._progress) - len(self._feeds) > MAX_IDLE_PROGRESS:
-            del self._progress[next(each for each in self._progress if each not in self._feeds)]
-        return known
 
     async def _repair(
         self, subscription: Subscription, progress: Progress, *, only_new: bool
@@ -104,10 +104,10 @@ class Durables:
         Raises Leaderless if it is there after all: a server will lead it, or has to return.
         """
         await self._tail.verify()
-        unanswered = progress.unanswered(asyncio.get_running_loop().time())
+        unanswered = progress.unanswered()
         after = progress.resume_after
         if await self._make(subscription, progress, after, only_new=only_new):
-            log.info("subscription %s was gone and is made again", subscription.name)
+            log.info("subscription %s is made again behind %s", subscription.name, after)
         elif subscription.interest.pin is not None and unanswered > ABANDONED_SECONDS:
             await self._replace(subscription, progress, after, only_new=only_new)
         else:
@@ -121,7 +121,7 @@ class Durables:
         *,
         only_new: bool,
     ) -> bool:
-        """Make a consumer unless it is there; True if it is known to be at its beginning."""
+        """Make a consumer unless it is there; True if it answers."""
         if len(self._registry) >= self._most and not self._registry.has(subscription.name):
             raise too_many()
         try:
@@ -143,8 +143,12 @@ class Durables:
     async def _create(
         self, subscription: Subscription, progress: Progress, after: int | None, *, only_new: bool
     ) -> bool:
-        begins = await self._consumers.create(subscription, only_new=only_new, after=after)
-        if begins is not None:
-            progress.began(begins)
+        known = progress.created
+        made = await self._consumers.create(subscription, only_new=only_new, after=after)
         self._registry.add(subscription)
-        return begins is not None
+        if made is None:
+            return False
+        if made.created != known:
+            progress.forget_owed()
+        self._places.learn(made)
+        return True

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from bridge.errors import Unavailable
+from bridge.jetstream.consumers import Leaderless
 from bridge.jetstream.message import Message
 from bridge.jetstream.progress import Progress
 from bridge.jetstream.pulls import Ended, Inbox
@@ -30,10 +31,6 @@ LEADERLESS_PAUSE_SECONDS = 0.5
 MAX_REPAIRS = 3
 
 Remaining = Callable[[], float]
-
-
-class Leaderless(Unavailable):
-    """The consumer exists, and no server that answers for it."""
 
 
 class _Waiter:
@@ -158,7 +155,7 @@ class Feed:
         for _ in range(MAX_REPAIRS):
             pull = await self._inbox.pull(self._name, waiter.room)
             why = await pull.ended
-            if why is not Ended.GONE:
+            if why not in (Ended.GONE, Ended.SILENT):
                 break
             await self._repair()
         else:

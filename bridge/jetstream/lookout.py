@@ -9,6 +9,7 @@ import logging
 
 from bridge.errors import Unavailable
 from bridge.jetstream.connection import Connection, Unanswered
+from bridge.jetstream.stream import StreamState
 from bridge.jetstream.tail import Tail
 
 log = logging.getLogger("bridge.lookout")
@@ -42,26 +43,25 @@ class Lookout:
             if not self._connection.is_up or not self._tail.epoch:
                 continue
             try:
-                await self._tail.verify(ANSWER_SECONDS)
+                self.see(await self._tail.verify(ANSWER_SECONDS))
             except Unavailable as error:
-                await self._note(error)
-            else:
-                self.clear()
+                self._note(str(error))
+                if isinstance(error, Unanswered):
+                    await self._connection.check()
+            if self.trouble and asyncio.get_running_loop().time() - self._since > TROUBLE_SECONDS:
+                log.warning("that has been so for long; trying another NATS server")
+                await self._connection.leave()
 
-    def clear(self) -> None:
-        """Note that the stream has answered."""
-        if self.trouble:
-            log.info("the stream answers again")
-        self.trouble = ""
+    def see(self, state: StreamState) -> None:
+        """Note how the stream stands: one without leader or quorum answers, and takes no events."""
+        if state.trouble:
+            self._note(state.trouble)
+        elif self.trouble:
+            log.info("the stream can take events again")
+            self.trouble = ""
 
-    async def _note(self, error: Unavailable) -> None:
-        now = asyncio.get_running_loop().time()
+    def _note(self, trouble: str) -> None:
         if not self.trouble:
-            log.warning("not ready: %s", error)
-            self._since = now
-        self.trouble = str(error)
-        if now - self._since > TROUBLE_SECONDS:
-            log.warning("the stream has not answered for long; trying another NATS server")
-            await self._connection.leave()
-        elif isinstance(error, Unanswered):
-            await self._connection.check()
+            log.warning("not ready: %s", trouble)
+            self._since = asyncio.get_running_loop().time()
+        self.trouble = trouble

@@ -1,51 +1,80 @@
 """How far a consumer is known to have come, so that one that is lost is made again in its place."""
 
+import asyncio
+
 from bridge.jetstream.message import Message
+
+MAX_AHEAD = 1000
+"""Of so many deliveries behind a gap a note is kept until the gap is closed."""
 
 
 class Progress:
     """What this process knows of one consumer's deliveries, as sequences of the stream.
 
-    Deliveries of a consumer are numbered. As long as none is missing here, everything that it
-    delivered went through this process, and what was not acknowledged is known as well. From the
-    first gap on (another bridge serves the subscription too) nothing more is assumed: a consumer
-    that begins too early repeats events, one that begins too late would lose them.
+    A consumer numbers its deliveries. As long as none is missing here, each is known to be
+    acknowledged or owed; behind a gap nothing is assumed. A consumer that begins too early repeats
+    events, one that begins too late would lose them.
     """
 
-    __slots__ = ("_expected", "_owed", "_passed", "epoch", "unanswered_since")
+    __slots__ = ("_ahead", "_expected", "_owed", "_passed", "created", "unanswered_since")
 
-    def __init__(self, epoch: int) -> None:
-        self.epoch = epoch
+    def __init__(self) -> None:
+        self.created = ""
         self.unanswered_since: float | None = None
         self._expected = 1
         self._passed = 0
         self._owed: set[int] = set()
+        self._ahead: dict[int, int] = {}
 
     @property
     def resume_after(self) -> int | None:
         """The sequence that a new consumer may begin behind, None if nothing is known."""
         passed = min(self._owed, default=self._passed + 1) - 1
-        return passed or None
+        return min(passed, self._passed) or None
 
-    def began(self, after: int) -> None:
-        """Note that the consumer was made anew behind a sequence."""
-        self._passed = after
-        self._expected = 1
-        self._owed.clear()
+    def learn(self, created: str, number: int, sequence: int) -> None:
+        """Note that deliveries are acknowledged up to one of this number, and to this sequence.
+
+        `created` tells a consumer from an earlier one of the same name.
+        """
+        if created != self.created:
+            self.created = created
+            self._expected, self._passed = number + 1, sequence
+            self._ahead.clear()
+        elif number >= self._expected:
+            self._expected, self._passed = number + 1, max(self._passed, sequence)
+            self._ahead = {n: s for n, s in self._ahead.items() if n > number}
+            self._close_gap()
         self.unanswered_since = None
 
-    def unanswered(self, now: float) -> float:
+    def note(self, message: Message) -> None:
+        """Note a delivery to this process, owed to its reader until it is acknowledged."""
+        self._owed.add(message.sequence)
+        message.on_ack = self._owed.discard
+        self._arrive(message.consumer_sequence, message.sequence)
+
+    def note_ack(self, number: int, sequence: int) -> None:
+        """Note that a delivery was acknowledged, through whichever bridge."""
+        self._owed.discard(sequence)
+        self._arrive(number, sequence)
+
+    def unanswered(self) -> float:
         """Give the seconds since nobody answers for the consumer, which is told here."""
+        now = asyncio.get_running_loop().time()
         if self.unanswered_since is None:
             self.unanswered_since = now
         return now - self.unanswered_since
 
-    def note(self, message: Message) -> None:
-        """Note a delivery, which is owed to its reader until it is acknowledged."""
-        if message.consumer_sequence != self._expected:
-            self._expected = 0  # no delivery has this number
-            return
-        self._expected += 1
-        self._passed = max(self._passed, message.sequence)
-        self._owed.add(message.sequence)
-        message.on_ack = self._owed.discard
+    def forget_owed(self) -> None:
+        """Note that the consumer was made again before what was owed."""
+        self._owed.clear()
+
+    def _arrive(self, number: int, sequence: int) -> None:
+        if number >= self._expected and len(self._ahead) < MAX_AHEAD:
+            self._ahead[number] = sequence
+            self._close_gap()
+
+    def _close_gap(self) -> None:
+        while (sequence := self._ahead.pop(self._expected, None)) is not None:
+            self._expected += 1
+            self._passed = max(self._passed, sequence)

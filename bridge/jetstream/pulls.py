@@ -52,6 +52,7 @@ class Ended(Enum):
     EXPIRED = "its time is up"
     GONE = "there is no such consumer"
     LOST = "the server no longer knows of it"
+    SILENT = "nobody has answered, though it should not have waited"
 
 
 class Pull:
@@ -181,7 +182,7 @@ class Inbox:
                     pull.seen, pull.heard = pull.remaining, now
                 if now > min(pull.deadline, pull.heard + silence):
                     log.debug("pull on %s was lost", pull.consumer)
-                    self._end(pull, Ended.LOST)
+                    self._end(pull, Ended.LOST if pull.waits else Ended.SILENT)
 
     async def _receive(self, msg: Msg) -> None:
         if msg.subject.startswith(self._prefix):

@@ -18,6 +18,7 @@ from bridge.events import Event
 from bridge.interest import Subscription
 from bridge.jetstream.connection import ApiError
 from bridge.jetstream.consumers import Consumers, ConsumerState
+from bridge.jetstream.places import Places
 
 log = logging.getLogger("bridge.registry")
 
@@ -28,8 +29,9 @@ _ANY = ""
 class Registry:
     """Every durable subscription of the stream, found by name and by what it would match."""
 
-    def __init__(self, consumers: Consumers, stream: str) -> None:
+    def __init__(self, consumers: Consumers, places: Places, stream: str) -> None:
         self._consumers = consumers
+        self._places = places
         self._stream = stream
         self._by_name: dict[str, Subscription] = {}
         self._by_type: dict[tuple[str, str], dict[str, Subscription]] = {}
@@ -120,7 +122,8 @@ class Registry:
 
     async def _created(self, msg: Msg) -> None:
         name = json.loads(msg.data).get("consumer", "")
-        if name and name not in self._by_name:
+        # One that is known may be another by now: made again by another bridge, say.
+        if name and (name not in self._by_name or self._places.has(name)):
             self._do(self._look_up(name))
 
     async def _deleted(self, msg: Msg) -> None:
@@ -139,6 +142,7 @@ class Registry:
         """Note a listed consumer, unless its name belies its metadata: no wait would find it."""
         if state.name == state.subscription.name:
             self.add(state.subscription)
+            self._places.learn(state)
 
     def _matching(self, event: Event) -> Iterator[Subscription]:
         for key in ((event.project, event.event_type), (event.project, _ANY)):

@@ -18,6 +18,9 @@ log = logging.getLogger("bridge.stream")
 _SECOND = 1_000_000_000  # JetStream's durations are nanoseconds
 STREAM_NOT_FOUND = 10059
 
+HEARD_SECONDS = 5
+"""Servers of a stream hear of each other every second; after so long one counts as away."""
+
 ELECTION_TRIES = 3
 ELECTION_SECONDS = 1.5
 """How long to wait for an answer that a new leader may give to the next question."""
@@ -81,6 +84,8 @@ class StreamState:
     max_age: float
     replicas: int
     skew: float
+    trouble: str
+    """Why it cannot take events though it answers, empty if it can."""
 
 
 async def ensure_stream(connection: Connection, client: Client, shape: StreamShape) -> StreamState:
@@ -194,7 +199,25 @@ def _state(info: dict[str, Any], skew: float) -> StreamState:
         max_age=config.get("max_age", 0) / _SECOND,
         replicas=config.get("num_replicas", 1),
         skew=skew,
+        trouble=_trouble(info.get("cluster") or {}, config.get("num_replicas", 1)),
     )
+
+
+def _trouble(cluster: dict[str, Any], replicas: int) -> str:
+    """Say what a stream in a cluster lacks; outside of clusters there is nothing to lack.
+
+    A leader that has lost the others answers for some time as if nothing had happened, but says
+    how long ago it heard of each.
+    """
+    if not cluster:
+        return ""
+    if not cluster.get("leader"):
+        return "the stream has no leader: too few NATS servers can reach each other"
+    others = cluster.get("replicas") or []
+    heard = 1 + sum(other.get("active", 0) < HEARD_SECONDS * _SECOND for other in others)
+    if heard * 2 <= replicas:
+        return f"of the stream's {replicas} NATS servers {heard} can be reached, which is too few"
+    return ""
 
 
 def _moment(text: str) -> float:

@@ -150,8 +150,8 @@ class Tail:
         """Note that this process has stored a message, which its readers are to see."""
         self._stored_here = max(self._stored_here, sequence)
 
-    async def verify(self, timeout: float = API_TIMEOUT_SECONDS) -> int:
-        """Make sure that the stream is still the one that the mirror is of; give its newest.
+    async def verify(self, timeout: float = API_TIMEOUT_SECONDS) -> StreamState:
+        """Make sure that the stream is still the one that the mirror is of; say how it stands.
 
         Raises Unavailable if it is not, or is gone, and the bridge then starts over with it; also
         if it does not answer within `timeout` seconds.
@@ -171,7 +171,7 @@ class Tail:
         self._end = state.last_sequence
         if self.last_sequence >= state.last_sequence:
             self._align(self.mirror, state)
-        return state.last_sequence
+        return state
 
     async def reach(self, sequence: int, timeout: float) -> bool:
         """Wait until the mirror has come as far as `sequence`, at most `timeout` seconds."""
@@ -287,7 +287,7 @@ class Tail:
             if not self._reaching and not self.mirror.is_watched:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wanted.wait(), IDLE_LOOK_SECONDS)
-        elif why in (Ended.GONE, Ended.LOST, None):
+        elif why in (Ended.GONE, Ended.LOST, Ended.SILENT, None):
             self._restart.set()
             await asyncio.sleep(PAUSE_SECONDS)
 

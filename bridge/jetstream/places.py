@@ -1,0 +1,55 @@
+"""Places: how far each subscription is known to have come, through whichever bridge.
+
+The list of consumers tells it once. After that a consumer on a single server of a cluster reports
+each acknowledgement (`sample_freq`), so that every bridge could put another in its place.
+"""
+
+import json
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from bridge.jetstream.consumers import ConsumerState
+from bridge.jetstream.progress import Progress
+
+_ACKNOWLEDGED = "$JS.EVENT.METRIC.CONSUMER.ACK"
+
+MAX_PLACES = 10_000
+"""Of so many subscriptions this process knows how far they have come."""
+
+
+class Places:
+    """The progress of subscriptions by name, those in use last."""
+
+    def __init__(self) -> None:
+        self._epoch = 0
+        self._progress: dict[str, Progress] = {}
+
+    async def attach(self, client: Client, stream: str, epoch: int) -> None:
+        """Follow acknowledgements on a new connection; of another stream nothing is known."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._progress.clear()
+        await client.subscribe(f"{_ACKNOWLEDGED}.{stream}.*", cb=self._acknowledged)
+
+    def of(self, name: str) -> Progress:
+        """Give what is known of a subscription's consumer, which may be nothing."""
+        known = self._progress.pop(name, None) or Progress()
+        self._progress[name] = known
+        if len(self._progress) > MAX_PLACES:
+            del self._progress[next(iter(self._progress))]
+        return known
+
+    def learn(self, state: ConsumerState) -> None:
+        """Take over how a consumer stands."""
+        self.of(state.name).learn(state.created, *state.floor)
+
+    def has(self, name: str) -> bool:
+        """Tell whether anything is known of a consumer of this name."""
+        return name in self._progress
+
+    async def _acknowledged(self, msg: Msg) -> None:
+        told = json.loads(msg.data)
+        known = self._progress.get(told["consumer"])
+        if known is not None:
+            known.note_ack(told["consumer_seq"], told["stream_seq"])
