@@ -17,6 +17,9 @@ from bridge.jetstream.connection import ApiError, Connection
 
 PENDING_MESSAGES = 1_000_000
 NO_RESPONDERS = "503"
+IN_PROCESS = 10158
+"""JetStream's word for a message ID that it has, and has not stored on enough servers yet."""
+
 WATCH_SECONDS = 0.1
 _FRAME = len("NATS/1.0\r\n\r\n")
 
@@ -104,7 +107,10 @@ class Acks:
             future.set_exception(Unavailable("the stream has no leader right now", retry_after=1))
             return
         answer = orjson.loads(msg.data)
-        if refusal := answer.get("error"):
+        if (refusal := answer.get("error")) and refusal.get("err_code") == IN_PROCESS:
+            future.set_exception(Unavailable("an earlier try is not confirmed yet", retry_after=1))
+            return
+        if refusal:
             future.set_exception(
                 ApiError(refusal["code"], refusal.get("err_code", 0), refusal["description"])
             )

@@ -162,7 +162,7 @@ class Tour:
             (self._folder / "block.py").write_text(text)
             text = ".venv/bin/python block.py\n"
         kept = f"set -a -euo pipefail; source '{self._state}'\n{text}\nexport -p > '{self._state}'"
-        status, output = _in_terminal(kept, self._folder, self._environment())
+        status, output = in_terminal(kept, self._folder, self._environment())
         assert status == 0, f"{text}\nended with {status}:\n{output}"
         return output
 
@@ -228,7 +228,7 @@ class Tour:
         }
 
 
-def _in_terminal(script: str, folder: Path, environment: dict[str, str]) -> tuple[int, str]:
+def in_terminal(script: str, folder: Path, environment: dict[str, str]) -> tuple[int, str]:
     """Run a script with a terminal, which some programs ask for; give status and output."""
     ours, theirs = os.openpty()
     process = subprocess.Popen(

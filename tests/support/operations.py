@@ -1,0 +1,216 @@
+"""What helm/OPERATIONS.md is tried on: the chart's NATS, bridges as processes, agents at work."""
+
+import os
+import signal
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import httpx
+import nats.errors
+import nats.js.errors
+from nats.js import JetStreamContext, api
+
+from tests.support.agents import Agent
+from tests.support.bridges import BridgeProcess
+from tests.support.jetstream import on_jetstream
+from tests.support.manifests import Object, at, of_kind, pods
+from tests.support.natsservers import BRIDGE_LOGIN, OPERATOR_LOGIN, NatsServer, free_port
+from tests.support.waiting import eventually
+
+PROJECT = "shop"
+REPLICAS = ("6d9f7c5b8-k2xwq", "6d9f7c5b8-p8d4z")
+_PASSWORDS = {"SYSTEM_NATS_PASSWORD": "letmesee4tests", "ADMIN_NATS_PASSWORD": "letmechange4tests"}
+_COMPONENT = "app.kubernetes.io/component"
+_SETTLE_SECONDS = 60.0
+
+
+class World:
+    """A release's NATS servers and bridges, under the names and logins that the chart gives."""
+
+    def __init__(self, folder: Path, release: Sequence[Object]) -> None:
+        self.folder = folder
+        self._release = release
+        self._bridges: list[BridgeProcess] = []
+        self._agents: list[Agent] = []
+        self._ports = [free_port() for _ in REPLICAS]
+        [nats] = of_kind(release, "StatefulSet")
+        self._monitors: list[str] = []
+        self._servers = self._cluster(nats["metadata"]["name"])
+
+    @property
+    def address(self) -> str:
+        """Where the first bridge is or will be, whose port a person forwards."""
+        return f"http://127.0.0.1:{self._ports[0]}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of the shell in nats-box."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("NATS_")}
+        return kept | {
+            "HOME": str(self.folder),
+            "XDG_CONFIG_HOME": str(self.folder / "config"),
+            "NATS_URL": self._url,
+            "NATS_USER": OPERATOR_LOGIN["nats_user"],
+            "NATS_PASSWORD": OPERATOR_LOGIN["nats_password"],
+            "NATS_SYSTEM_PASSWORD": _PASSWORDS["SYSTEM_NATS_PASSWORD"],
+            "NATS_ADMIN_PASSWORD": _PASSWORDS["ADMIN_NATS_PASSWORD"],
+        }
+
+    @property
+    def log(self) -> str:
+        """What the bridges that run now have logged."""
+        return "".join(bridge.log for bridge in self._bridges)
+
+    def start(self) -> "World":
+        for server in self._servers:
+            server.start()
+        self._settle()
+        self.scale(len(REPLICAS))
+        self._stock()
+        return self
+
+    def stop(self) -> None:
+        for agent in self._agents:
+            agent.close()
+        for bridge in self._bridges:
+            bridge.kill()
+        for server in self._servers:
+            server.stop(signal.SIGKILL)
+
+    def agent(self, name: str, agent_type: str = "worker", *, bridge: int = 0) -> Agent:
+        made = Agent(self._bridges[bridge].url, name, PROJECT, agent_type=agent_type)
+        self._agents.append(made)
+        return made
+
+    def work(self) -> None:
+        """Let something happen that `nats sub` and `nats events` show."""
+        with Agent(self.address, "tester-1", PROJECT, agent_type="test-runner") as tester:
+            tester.publish("tests_failing", {"failures": 3}, correlation_id="build-8")
+            tester.wait("review_complete")
+            [made] = tester.subscriptions()
+            tester.http.delete(f"/subscriptions/{made['name']}").raise_for_status()
+
+    def scale(self, replicas: int) -> None:
+        """Run so many bridges; those that are too many end as a pod ends."""
+        while len(self._bridges) > replicas:
+            assert self._bridges.pop().stop() == 0
+        for number in range(len(self._bridges), replicas):
+            self._bridges.append(self._make(number).start())
+
+    def restart(self) -> None:
+        """Replace each bridge, as a rollout does."""
+        replicas = len(self._bridges)
+        self.scale(0)
+        self.scale(replicas)
+
+    def lose_quorum(self) -> None:
+        for server in self._servers[1:]:
+            server.kill()
+        eventually(lambda: not self._ready, within=_SETTLE_SECONDS, what="unreadiness")
+
+    def heal(self) -> None:
+        for server in self._servers[1:]:
+            server.start()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Wait until the servers store everything together again, and every bridge is ready."""
+        for url in self._monitors:
+            eventually(partial(_healthy, url), within=_SETTLE_SECONDS, what=url)
+        eventually(
+            lambda: self._ready == len(self._bridges), within=_SETTLE_SECONDS, what="bridges"
+        )
+        eventually(self._is_led, within=_SETTLE_SECONDS, what="leaders of everything")
+
+    def _is_led(self) -> bool:
+        """Whether the stream and every consumer has a leader, and all followers are current."""
+        if not self._bridges:
+            return True
+        password = _PASSWORDS["ADMIN_NATS_PASSWORD"]
+        url = self._servers[0].url.replace("//", f"//admin:{password}@")
+        try:
+            clusters = on_jetstream(url, _clusters)
+        except (nats.errors.TimeoutError, nats.js.errors.APIError):
+            return False
+        followers = [peer for cluster in clusters for peer in cluster.replicas or []]
+        return all(cluster.leader for cluster in clusters) and all(f.current for f in followers)
+
+    @property
+    def _ready(self) -> int:
+        """How many bridges are ready."""
+        return sum(bridge.ready() for bridge in self._bridges)
+
+    @property
+    def _url(self) -> str:
+        return ",".join(server.url for server in self._servers)
+
+    def _cluster(self, name: str) -> list[NatsServer]:
+        ports = [free_port() for _ in range(3)]
+        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+        users = self._users()
+        made = []
+        for number, port in enumerate(ports):
+            folder = self.folder / f"{name}-{number}"
+            folder.mkdir()
+            (folder / "nats-user.conf").write_text(users)
+            cluster = f'name: {name}, listen: "127.0.0.1:{port}", routes: [{routes}]'
+            monitor = f"127.0.0.1:{free_port()}"
+            self._monitors.append(f"http://{monitor}/healthz")
+            config = f'server_name: {folder.name}\nhttp: "{monitor}"\ncluster {{ {cluster} }}\n'
+            made.append(NatsServer(folder, config=config + 'include "nats-user.conf"\n'))
+        return made
+
+    def _users(self) -> str:
+        """Give the users that the chart gives its NATS, with passwords in place of variables."""
+        [text] = [at(one, "data")["users.conf"] for one in self._of("ConfigMap", "users.conf")]
+        for variable, password in _PASSWORDS.items():
+            assert f"${variable}" in text, f"the chart's users.conf has no ${variable}"
+            text = text.replace(f"${variable}", password)
+        return str(text)
+
+    def _of(self, kind: str, key: str) -> list[Object]:
+        return [one for one in of_kind(self._release, kind) if key in at(one, "data", {})]
+
+    def _make(self, number: int) -> BridgeProcess:
+        made = pods(of_kind(self._release, "Deployment"))
+        [pod] = [one for one in made if one.labels.get(_COMPONENT) == "bridge"]
+        name = f"{pod.owner['metadata']['name']}-{REPLICAS[number]}"
+        env = {one["name"]: one.get("value") for one in pod.containers[0]["env"]}
+        return BridgeProcess(
+            self.folder / f"{name}-{len(list(self.folder.glob(name + '-*')))}",
+            self._url,
+            **BRIDGE_LOGIN,
+            port=str(self._ports[number]),
+            stream_replicas="3",
+            drain_seconds="0",
+            nats_name=env["BRIDGE_NATS_NAME"].replace("$(POD_NAME)", name),
+        )
+
+    def _stock(self) -> None:
+        """Three builds: one passes its tests, which the deployer, who is away, has yet to hear."""
+        tester, coder = self.agent("tester-1", "test-runner"), self.agent("coder-1", bridge=1)
+        self.agent("deployer-1", "deployer", bridge=1).wait("tests_passing", filter="coverage:>=90")
+        self.agent("reviewer-1", "reviewer").wait("review_requested", group="reviewers")
+        for number, build in enumerate(("build-5", "build-6", "build-7")):
+            errors = {"failures": 3 - number, "errors": []}
+            tester.publish("tests_failing", errors, correlation_id=build)
+        tester.publish("tests_passing", {"coverage": 93}, correlation_id="build-7")
+        coder.publish("review_requested", {"target": "api.py"}, correlation_id="build-7")
+        coder.publish("agent_started")
+        coder.events("tests_failing,tests_passing", filter="correlation_id:build-7")
+        coder.events("tests_failing")
+
+
+def _healthy(url: str) -> bool:
+    try:
+        return httpx.get(url).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+async def _clusters(jetstream: JetStreamContext) -> list[api.ClusterInfo]:
+    stream = await jetstream.stream_info("EVENTS")
+    consumers = await jetstream.consumers_info("EVENTS")
+    found = [stream.cluster, *(consumer.cluster for consumer in consumers)]
+    return [cluster for cluster in found if cluster is not None]

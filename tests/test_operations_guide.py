@@ -1,0 +1,203 @@
+"""helm/OPERATIONS.md: what it tells operators to type is run, and what it shows is what comes.
+
+Lines for `kubectl` need a cluster: of these the tests check that what they name is in the chart.
+"""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bridge.traffic import ENDPOINTS
+from tests.support.guide import Reading
+from tests.support.helm import CHART, HELMS, with_stubbed_dependencies
+from tests.support.manifests import Object, at, of_kind, pods
+from tests.support.natsservers import nats_binary
+from tests.support.operations import World
+from tests.support.readme import Block, blocks
+from tests.support.shown import missing
+from tests.test_least_privilege import permissions
+
+GUIDE = CHART / "OPERATIONS.md"
+TEXT = GUIDE.read_text()
+BLOCKS = blocks(GUIDE)
+NAMES = {"name": "bridge", "namespace": "agents"}
+NATS_STUB = Path(__file__).parent / "chart" / "nats-stub.yaml"
+USERS = "bridge-nats-auth"
+KINDS = {"deploy/": "Deployment", "svc/": "Service", "secret ": "Secret"}
+
+
+def of_language(*languages: str) -> list[Block]:
+    return [block for block in BLOCKS if block.language in languages]
+
+
+def table(heading: str) -> list[list[str]]:
+    """Give the rows, without backticks, of the table whose first heading is this."""
+    _, rest = re.split(rf"^\| {heading} \|.*\n\|-.*\n", TEXT, flags=re.MULTILINE)
+    rows = rest.split("\n\n")[0].splitlines()
+    return [[cell.strip(" `") for cell in row.split("|")[1:-1]] for row in rows]
+
+
+@pytest.fixture(scope="module")
+def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("chart")
+    return with_stubbed_dependencies(CHART, folder, {"nats": NATS_STUB})
+
+
+@pytest.fixture(scope="module")
+def release(chart: Path) -> list[Object]:
+    """What the chart installs under the names of the guide."""
+    return HELMS["helm3"].template(chart, **NAMES)
+
+
+@pytest.fixture(scope="module")
+def reading(release: list[Object], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reading]:
+    if absent := [program for program in ("nats", "jq", "curl") if shutil.which(program) is None]:
+        pytest.skip(f"NOT RUN, not on PATH: {', '.join(absent)}")
+    world = World(tmp_path_factory.mktemp("operations"), release)
+    try:
+        yield Reading(world.start(), BLOCKS)
+    finally:
+        world.stop()
+
+
+def the(release: list[Object], kind: str, name: str) -> Object:
+    [found] = [o for o in of_kind(release, kind) if o["metadata"]["name"] == name]
+    return found
+
+
+@pytest.mark.parametrize("block", of_language("bash", "text"), ids=str)
+def test_commands_print_what_the_guide_shows(reading: Reading, block: Block) -> None:
+    if block.language == "bash":
+        assert "nats: error" not in reading.reach(block)
+    else:
+        printed = reading.before(block)
+        assert missing(block.text, printed) == [], printed
+
+
+@pytest.mark.parametrize(
+    ("command", "printed"),
+    [
+        ("nats stream info EVENTS\n", ["bridge_subjects: events.<project>.<topic>", "1d0h0m0s"]),
+        (
+            "nats consumer ls EVENTS\n",
+            ["reads what everybody publishes", "where correlation_id:build-7", "group:reviewers"],
+        ),
+        (
+            "nats consumer info EVENTS shop--coder-1",
+            ["build-7", "Replicas: 1", "1h0m0s", "agent: coder-1", "project: shop"],
+        ),
+        ("nats service info", [f"Name: {endpoint}" for endpoint in ENDPOINTS]),
+        ("server report connections", ["bridge\tBRIDGE"]),
+        ("nats consumer report EVENTS", ["Ack Pending", "Redelivered", "Unprocessed"]),
+        ("--no-srv-advisory", ["[Consumer Delete]"]),
+    ],
+)
+def test_what_the_text_speaks_of_is_printed(
+    reading: Reading, command: str, printed: list[str]
+) -> None:
+    shown = reading.reach(next(one for one in of_language("bash") if command in one.text))
+    assert [text for text in printed if text not in shown] == [], shown
+
+
+def test_a_deleted_subscription_begins_with_everything_again(reading: Reading) -> None:
+    reading.finish()
+    heard = [(event["correlation_id"], event["delivery_count"]) for event in reading.heard_again]
+    assert heard[:3] == [("build-5", 1), ("build-6", 1), ("build-7", 1)]
+
+
+def test_a_restored_stream_is_another_for_cursors(reading: Reading) -> None:
+    reader = reading.finish().agent("reader")
+    answer = reader.wait("tests_passing", since=reading.cursor)
+    assert answer["gap"]["reason"] == "stream_recreated"
+    assert [event["correlation_id"] for event in answer["events"]] == ["build-7"]
+
+
+def test_restored_subscriptions_keep_their_places(reading: Reading) -> None:
+    world = reading.finish()
+    pinned = world.agent("coder-1")
+    assert pinned.events("tests_failing,tests_passing", filter="correlation_id:build-7") == []
+    late = world.agent("deployer-1").events("tests_passing", filter="coverage:>=90")
+    assert [event["data"] for event in late] == [{"coverage": 93}]
+
+
+@pytest.mark.parametrize("block", of_language("console"), ids=str)
+def test_what_kubectl_is_told_is_in_the_chart(release: list[Object], block: Block) -> None:
+    commands = re.findall(r"\bkubectl (?!-n agents )", block.text)
+    assert commands == [], "the namespace is missing"
+    for prefix, name in re.findall(r"(?<!create )\b(deploy/|svc/|secret )([\w-]+)", block.text):
+        assert the(release, KINDS[prefix], name)
+    for prefix, name, port in re.findall(r"(svc/|deploy/)(\S+) (\d+)\n", block.text):
+        assert int(port) in ports(the(release, KINDS[prefix], name))
+    for key, value in re.findall(r" -l ([\w./-]+)=(\w+)", block.text):
+        assert value in {pod.labels.get(key) for pod in pods(release)}
+    for key in re.findall(r"\$\(password (\w+)\)", block.text):
+        assert key in the(release, "Secret", USERS)["data"]
+
+
+def ports(found: Object) -> set[int]:
+    """Give the ports of a Service, or of the containers of a Deployment."""
+    if found["kind"] == "Service":
+        return {port["port"] for port in found["spec"]["ports"]}
+    return {number for pod in pods([found]) for number in pod.port_numbers}
+
+
+def test_nats_box_is_logged_in_as_the_guide_says(release: list[Object]) -> None:
+    [pod] = pods([the(release, "Deployment", "bridge-nats-box")])
+    env = {one["name"]: one for one in pod.containers[0]["env"]}
+    assert env["NATS_USER"]["value"] == "operator"
+    assert at(env["NATS_SYSTEM_PASSWORD"], "valueFrom.secretKeyRef.name") == USERS
+
+
+def test_every_user_of_nats_is_explained(release: list[Object]) -> None:
+    users = the(release, "ConfigMap", USERS)["data"]["users.conf"]
+    assert {row[0] for row in table("User")} == set(re.findall(r"\buser: (\w+)", users))
+
+
+@pytest.mark.parametrize("block", of_language("yaml"), ids=str)
+def test_values_are_the_charts(chart: Path, block: Block) -> None:
+    assert of_kind(HELMS["helm3"].template(chart, block.text, **NAMES), "Deployment")
+
+
+def test_nats_server_takes_what_makes_it_sync_each_write(tmp_path: Path) -> None:
+    [block] = [one for one in of_language("yaml") if "sync_interval" in one.text]
+    merged = yaml.safe_load(block.text)["nats"]["config"]["jetstream"]["merge"]
+    settings = "\n".join(f"{key}: {value}" for key, value in merged.items())
+    config = tmp_path / "nats.conf"
+    config.write_text(f'jetstream {{ store_dir: "{tmp_path}"\n{settings} }}\n')
+    tried = subprocess.run([nats_binary(), "-t", "-c", config], capture_output=True, check=False)
+    assert tried.returncode == 0, tried.stderr
+
+
+def test_pods_have_the_time_to_end_that_the_guide_gives_them(release: list[Object]) -> None:
+    [pod] = pods([the(release, "Deployment", "bridge-agent-event-bridge")])
+    waits, grace = re.findall(r"waits (\d+) s for load|grace period, (\d+) s", TEXT)
+    assert int(waits[0]) == at(pod.containers[0], "lifecycle.preStop.sleep.seconds")
+    assert int(grace[1]) == pod.spec["terminationGracePeriodSeconds"]
+
+
+def test_every_alert_has_its_section() -> None:
+    rules: list[Any] = yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
+    told = {rule["alert"]: rule["annotations"]["runbook"].split(": ")[1] for rule in rules}
+    assert {row[0]: row[1] for row in table("Alert")} == told
+    assert set(told.values()) <= set(re.findall(r"^## (.+)$", TEXT, re.MULTILINE))
+
+
+@pytest.mark.parametrize(("option", "kind"), [("pub", "publish"), ("sub", "subscribe")])
+def test_nsc_gives_the_bridge_the_same_rights(option: str, kind: str) -> None:
+    [given] = re.findall(rf"--allow-{option} '(.*)'", TEXT)
+    assert given.split(",") == permissions("bridge", kind)
+
+
+def test_shown_output_may_leave_out_but_not_differ() -> None:
+    printed = "│ Name   │ Created             │ Count │\n│ EVENTS │ 2026-01-31 12:00:00 │ 6     │"
+    assert missing("│ Name │ … │ Count │\n├──────┼───┤\n…\n│ EVENTS │ … │ 6 │", printed) == []
+    assert missing("│ EVENTS │ … │ 7 │", printed) == ["│ EVENTS │ … │ 7 │"]
+    assert missing("│ EVENTS │ 2027-01-01 00:00:00 │ 6 │", printed) == []
+    assert missing("Leader: bridge-nats-2 (1m2s)", "Leader: bridge-nats-0 (450ms)") == []
+    assert missing("agent: coder-1", "agent: coder-2") == ["agent: coder-1"]
