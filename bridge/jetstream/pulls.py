@@ -66,11 +66,14 @@ class Pull:
         "heard",
         "remaining",
         "seen",
+        "silence",
         "token",
         "waits",
     )
 
-    def __init__(self, token: str, consumer: str, batch: int, expires: float | None) -> None:
+    def __init__(
+        self, token: str, consumer: str, batch: int, expires: float | None, heartbeat: float
+    ) -> None:
         now = asyncio.get_running_loop().time()
         self.token = token
         self.consumer = consumer
@@ -79,6 +82,7 @@ class Pull:
         self.expires_at = now + (expires or 0.0)
         self.deadline = self.expires_at + NO_WAIT_SECONDS
         self.heard = now
+        self.silence = heartbeat * MISSED_HEARTBEATS
         self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
 
     def end(self, why: Ended) -> None:
@@ -143,9 +147,16 @@ class Inbox:
         """Give back a consumer's messages from now on."""
         self._receivers.pop(consumer, None)
 
-    async def pull(self, consumer: str, batch: int, expires: float | None = None) -> Pull:
+    async def pull(
+        self,
+        consumer: str,
+        batch: int,
+        expires: float | None = None,
+        heartbeat: float = HEARTBEAT_SECONDS,
+    ) -> Pull:
         """Ask for up to `batch` messages: those there now, or those that come in `expires` seconds.
 
+        While there are none the server is heard of every `heartbeat` seconds.
         Raises Unavailable when there is no connection.
         """
         await self._connection.usable()
@@ -154,9 +165,9 @@ class Inbox:
             request["no_wait"] = True
         else:
             request["expires"] = int(expires * _NANOSECONDS)
-            if expires > 2 * HEARTBEAT_SECONDS:
-                request["idle_heartbeat"] = int(HEARTBEAT_SECONDS * _NANOSECONDS)
-        pull = Pull(f"{next(self._tokens):x}", consumer, batch, expires)
+            if expires > 2 * heartbeat:
+                request["idle_heartbeat"] = int(heartbeat * _NANOSECONDS)
+        pull = Pull(f"{next(self._tokens):x}", consumer, batch, expires, heartbeat)
         self._pulls[pull.token] = pull
         self._by_consumer.setdefault(consumer, []).append(pull)
         subject = f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{consumer}"
@@ -176,11 +187,10 @@ class Inbox:
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             now = loop.time()
-            silence = HEARTBEAT_SECONDS * MISSED_HEARTBEATS
             for pull in list(self._pulls.values()):
                 if pull.remaining != pull.seen:
                     pull.seen, pull.heard = pull.remaining, now
-                if now > min(pull.deadline, pull.heard + silence):
+                if now > min(pull.deadline, pull.heard + pull.silence):
                     log.debug("pull on %s was lost", pull.consumer)
                     self._end(pull, Ended.LOST if pull.waits else Ended.SILENT)
 

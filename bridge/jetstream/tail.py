@@ -28,6 +28,9 @@ log = logging.getLogger("bridge.tail")
 
 BATCH = 500
 PULL_SECONDS = 60.0
+HEARTBEAT_SECONDS = 1.0
+"""One pull for everybody who reads along, so it may well be missed sooner than others."""
+
 IDLE_SECONDS = 120
 EXPIRE_SECONDS = 1.0
 PAUSE_SECONDS = 0.2
@@ -271,7 +274,8 @@ class Tail:
         end_of_stream = self._end
         why = None
         try:
-            pull = await self._inbox.pull(name, BATCH, PULL_SECONDS if self._live else None)
+            expires = PULL_SECONDS if self._live else None
+            pull = await self._inbox.pull(name, BATCH, expires, HEARTBEAT_SECONDS)
             why = await self._first_of(pull.ended, self._restart)
         finally:
             self._live = False

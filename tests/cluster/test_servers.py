@@ -1,0 +1,35 @@
+"""nats-servers that are restarted, lose their leadership or die for good, under load."""
+
+import pytest
+
+from tests.cluster.fleet import STREAM
+from tests.cluster.scene import Scene
+
+pytestmark = pytest.mark.timeout(240)
+
+
+def test_a_rolling_restart_of_nats_is_survived(scene: Scene) -> None:
+    """Each server leaves as a lame duck, and the next only when that one is back and current."""
+    scene.start(scene.bridges)
+    for name, server in scene.cluster.servers.items():
+        server.lame_duck()
+        scene.cluster.heal(STREAM)
+        scene.load.goes_on(f"the load after the restart of {name}")
+    scene.finish()
+
+
+def test_a_server_that_dies_for_good_is_not_missed(scene: Scene) -> None:
+    victim = scene.start_with_all_on_one_server()
+    scene.cluster[victim].kill()
+    scene.await_another_leader(victim)
+    scene.finish()
+    assert not scene.cluster[victim].running
+
+
+def test_leaders_that_move_time_and_again_cost_nothing(scene: Scene) -> None:
+    scene.start(scene.bridges)
+    for _ in range(3):
+        scene.cluster.move_stream(STREAM)
+        scene.cluster.move_meta()
+        scene.load.goes_on("the load under other leaders")
+    scene.finish()

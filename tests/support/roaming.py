@@ -1,0 +1,56 @@
+"""An agent that knows several bridges, and goes to the next when one cannot serve it."""
+
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from tests.support.agents import make_token
+
+READ_SECONDS = 15.0
+
+
+class RoamingAgent:
+    """One agent of a project at several bridges: it stays where it is served."""
+
+    def __init__(self, urls: list[str], name: str, project: str, first: int = 0) -> None:
+        self._at = first % len(urls)
+        token = make_token(name, project_id=project)
+        self._bridges = [
+            httpx.Client(
+                base_url=f"{url}/api",
+                headers={"Authorization": f"Bearer {token}"},
+                timeout=httpx.Timeout(READ_SECONDS, connect=3),
+            )
+            for url in urls
+        ]
+
+    def post(self, path: str, body: dict[str, Any]) -> httpx.Response | None:
+        """Post once; None if this bridge does not serve now, and the next one is to be tried."""
+        return self._try("POST", path, json=body)
+
+    def get(self, path: str, query: dict[str, Any]) -> httpx.Response | None:
+        """Get once, as `post`."""
+        return self._try("GET", path, params=query)
+
+    def _try(self, method: str, path: str, **content: Any) -> httpx.Response | None:
+        try:
+            answer = self._bridges[self._at].request(method, path, **content)
+        except httpx.TransportError:
+            answer = None
+        if answer is None or answer.status_code == 503:
+            self._at = (self._at + 1) % len(self._bridges)
+            return None
+        return answer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for bridge in self._bridges:
+            bridge.close()
