@@ -127,12 +127,10 @@ class Load:
     def tolerated(self, subscriber: Subscriber) -> int:
         """Say how many events may be delivered again.
 
-        A position that the client holds repeats nothing. One that JetStream holds on several
-        servers repeats what was in flight; one on a single server that is gone may repeat it all.
+        A position that the client holds repeats nothing, one that JetStream holds what was in
+        flight.
         """
-        if not subscriber.durable:
-            return 0
-        return len(self.acked) if subscriber.pin is not None else len(self.acked) // 10
+        return len(self.acked) // 10 if subscriber.durable else 0
 
     def stop(self) -> None:
         """End every thread; polls that are open are waited for."""
