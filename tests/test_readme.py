@@ -16,7 +16,9 @@ from tests.support.readme import Block, Tour, blocks, shape
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
-BLOCKS = blocks(README)
+BLOCKS = [block for block in blocks(README) if block.language != "console"]
+"""Those of the language `console` need a cluster; tests/chart/test_documents.py looks at them."""
+
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "__pycache__")
 
 

@@ -1,6 +1,8 @@
 """What README.md and OPERATIONS.md of the chart say of its values is so."""
 
+import argparse
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -13,9 +15,11 @@ import yaml
 
 from bridge.settings import Settings
 from tests.chart.conftest import Render
-from tests.support.helm import CHART
+from tests.support.helm import CHART, text_of
+from tests.support.manifests import at, of_kind, where
 from tests.support.readme import Block, blocks
 
+ROOT = CHART.parent
 README, OPERATIONS = CHART / "README.md", CHART / "OPERATIONS.md"
 ROW = re.compile(
     r"^\| (?:\[|<a [^>]*>)?`?([a-z][\w.\"/-]*)`?(?:\]\([^)]*\)|</a>)? +\|", re.MULTILINE
@@ -100,6 +104,36 @@ def example(path: Path) -> list[Block]:
 @pytest.mark.parametrize("block", [*example(README), *example(OPERATIONS)], ids=str)
 def test_examples_of_values_render(block: Block, render: Render) -> None:
     assert render(block.text)
+
+
+def commands(path: Path) -> list[list[str]]:
+    """Give the commands of a document that need a cluster or a registry of images, as words."""
+    lines = [line for block in blocks(path) for line in block.text.splitlines()]
+    return [shlex.split(line) for line in lines if re.match(r"(helm|docker) ", line)]
+
+
+@pytest.mark.parametrize("path", [README, ROOT / "README.md"], ids=["chart", "bridge"])
+def test_what_installs_the_chart_names_things_that_are_there(path: Path, render: Render) -> None:
+    [(_, _, name, folder, *options)] = [one for one in commands(path) if one[1] == "install"]
+    assert (ROOT / folder / "Chart.yaml").is_file()
+    taken = argparse.ArgumentParser()
+    taken.add_argument("--namespace")
+    taken.add_argument("--create-namespace", action="store_true")
+    taken.add_argument("--set")
+    given = taken.parse_args(options)
+    value, _, repository = given.set.partition("=")
+    assert value == "image.repository"
+    objects = render(
+        text_of({"image": {"repository": repository}}), name=name, namespace=given.namespace
+    )
+    [deployment] = [one for one in of_kind(objects, "Deployment") if "bridge" in where(one)]
+    [container] = at(deployment, "spec.template.spec.containers")
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    assert container["image"] == f"{repository}:{version}"
+    built = [one for one in commands(path) if one[:2] == ["docker", "build"]]
+    assert all(f"{repository}:{version}" in one for one in built)
+    tests = [one for one in commands(path) if one[1] == "test"]
+    assert tests == [["helm", "test", name, "--namespace", given.namespace]]
 
 
 def test_there_are_examples() -> None:
