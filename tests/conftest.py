@@ -10,8 +10,6 @@ import pytest
 from tests.support import Agent, Agents, BridgeProcess, NatsServer
 from tests.support.containers import nats_in_container
 
-_LOGINS = {"nats_user", "nats_token", "nats_nkey_file", "nats_credentials_file"}
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -35,27 +33,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def bridges_log_in() -> Iterator[None]:
-    """Let every bridge log in to the servers that demand it, unless it was given a login.
-
-    At the end of the session nobody has done on any server what is not allowed.
-    """
-    make = BridgeProcess.__init__
-
-    def with_login(
-        self: BridgeProcess, folder: Path, nats_url: str | None = None, **settings: str
-    ) -> None:
-        given = settings.keys() & _LOGINS
-        make(self, folder, nats_url, **({} if given else NatsServer.login_of(nats_url)), **settings)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BridgeProcess, "__init__", with_login)
-        yield
+def nothing_forbidden_was_tried_at_the_end() -> Iterator[None]:
+    """Fail if bridges that the session shares violate a permission when they stop."""
+    yield
     assert NatsServer.all_violations() == []
 
 
 @pytest.fixture(autouse=True)
-def nothing_forbidden_was_tried(bridges_log_in: None) -> Iterator[None]:
+def nothing_forbidden_was_tried(nothing_forbidden_was_tried_at_the_end: None) -> Iterator[None]:
     """Fail a test in which a permission was violated, unless it took the violation as its own."""
     yield
     assert NatsServer.all_violations() == [], "missing in helm/nats-user.conf, or a test's fault"

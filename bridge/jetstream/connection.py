@@ -17,9 +17,10 @@ from typing import Any
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.protocol.parser import ERR_RE, PERMISSIONS_ERR
 
 from bridge.errors import StartError, Unavailable
-from bridge.jetstream.endpoint import Endpoint, address, without_userinfo
+from bridge.jetstream.endpoint import Endpoint, Refusals, Refused, address, without_userinfo
 
 log = logging.getLogger("bridge.nats")
 
@@ -52,6 +53,23 @@ class ApiError(Exception):
         self.description = description
 
 
+class _Client(Client):
+    """nats-py's client, but it names forbidden subjects as the server does, not in lower case."""
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether `connect` has come far enough for `close`, which fails otherwise."""
+        return self._flush_queue is not None
+
+    async def _process_err(self, err_msg: str) -> None:
+        # The parser gives the text in lower case, and still holds what it read.
+        written = ERR_RE.match(self._ps.buf)
+        if written is not None and PERMISSIONS_ERR in err_msg:
+            await self._error_cb(nats.errors.Error(written[1].decode()))
+        else:
+            await super()._process_err(err_msg)
+
+
 class Connection:
     """A connection to NATS that is made again whenever it ends.
 
@@ -65,7 +83,9 @@ class Connection:
         self._endpoint = endpoint
         self._on_connect = on_connect
         self._on_lost = on_lost
-        self._client: Client | None = None
+        self._client: _Client | None = None
+        self._refusals = Refusals(endpoint.inbox_prefix)
+        self._refused = ""
         self._servers = random.sample(endpoint.servers, len(endpoint.servers))
         self._ended = asyncio.Event()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -121,7 +141,7 @@ class Connection:
     async def usable(self, wait: float = 2.0) -> None:
         """Return as soon as there is a connection.
 
-        Raises Unavailable when there is none within `wait` seconds.
+        Raises Unavailable when there is none within `wait` seconds: Refused if that is why.
         """
         if self.is_up:
             return
@@ -131,6 +151,8 @@ class Connection:
                     await asyncio.wait((self._over,))
                 await self._up.wait()
         if not self.is_up:
+            if self._refused:
+                raise Refused(self._refused)
             raise Unavailable(
                 "the event store (NATS JetStream) cannot be reached right now; nothing was lost, "
                 "try again in a moment"
@@ -145,8 +167,8 @@ class Connection:
     ) -> dict[str, Any]:
         """Ask JetStream's API and give its answer.
 
-        Raises ApiError for a refusal, Unavailable when there is no connection, Unanswered when
-        there is no answer within `timeout` seconds.
+        Raises ApiError if JetStream refuses it and Refused if NATS does, Unavailable when there is
+        no connection, Unanswered when there is no answer within `timeout` seconds.
         """
         if client is None:
             await self.usable()
@@ -155,13 +177,13 @@ class Connection:
             raise Unavailable("the connection to NATS was lost; try again in a moment")
         payload = json.dumps(body).encode() if body is not None else b""
         try:
-            answer = await self._unless_over(client.request(subject, payload, timeout=timeout))
+            request = client.request(subject, payload, timeout=timeout)
+            answer = await self._unless_over(request, subject)
         except nats.errors.NoRespondersError as error:
             raise ApiError(503, 0, "JetStream is not enabled or has no leader") from error
         except (nats.errors.Error, TimeoutError) as error:
-            why = f" ({self._last_error})" if self._last_error else ""
             raise Unanswered(
-                f"JetStream did not answer {subject.removeprefix('$JS.API.')} in time{why}; "
+                f"JetStream did not answer {subject.removeprefix('$JS.API.')} in time; "
                 "try again in a moment"
             ) from error
         decoded: dict[str, Any] = json.loads(answer.data)
@@ -171,19 +193,22 @@ class Connection:
             )
         return decoded
 
-    async def _unless_over(self, call: Coroutine[Any, Any, Msg]) -> Msg:
-        """Await an answer for as long as it can come: nats-py waits on after the connection ended.
+    async def _unless_over(self, call: Coroutine[Any, Any, Msg], subject: str) -> Msg:
+        """Await an answer for as long as it can come; nats-py waits on when it no longer can.
 
-        Raises Unavailable when the connection ends first.
+        Raises Unavailable when the connection ends first, Refused when NATS refuses the request.
         """
         task, over = asyncio.ensure_future(call), self._over
-        try:
-            await asyncio.wait((task, over), return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
+        with self._refusals.of(subject) as refused:
+            try:
+                await asyncio.wait((task, over, refused), return_when=asyncio.FIRST_COMPLETED)
+                if task.done():
+                    return task.result()
+                if refused.done():
+                    raise Refused(refused.result())
                 raise Unavailable("the connection to NATS was lost; try again in a moment")
-            return task.result()
-        finally:
-            task.cancel()
+            finally:
+                task.cancel()
 
     async def post(self, subject: str, payload: bytes) -> None:
         """Publish without waiting for anything, or keep it until there is a connection again."""
@@ -200,8 +225,10 @@ class Connection:
     ) -> None:
         """Publish a request whose answers come to `reply`; lost if there is no connection.
 
-        Raises Unavailable in that case.
+        Raises Unavailable in that case, and Refused where NATS has just refused the subject: NATS
+        tells of that as of no particular message, so it is known only to whoever asks again.
         """
+        self._refusals.check(subject)
         client = self._client
         if client is not None and self.is_up:
             with contextlib.suppress(nats.errors.ConnectionClosedError):
@@ -245,10 +272,12 @@ class Connection:
                 await asyncio.wait_for(self._ended.wait(), LOOK_SECONDS)
 
     async def _connect(self) -> Client:
-        client = Client()
+        login = self._endpoint.options()
+        client = _Client()
         self._ended = ended = asyncio.Event()
         self._over = asyncio.get_running_loop().create_future()
         self._client = client
+        self._refusals = Refusals(self._endpoint.inbox_prefix)
 
         async def closed() -> None:
             ended.set()
@@ -268,7 +297,7 @@ class Connection:
                 ping_interval=PING_INTERVAL_SECONDS,
                 max_outstanding_pings=MAX_PINGS_OUTSTANDING,
                 skip_subject_validation=True,
-                **self._endpoint.options(),
+                **login,
             ),
             CONNECT_TIMEOUT_SECONDS * (len(self._servers) + 1),
         )
@@ -276,7 +305,7 @@ class Connection:
         self._remember_servers(client)
         await self._on_connect(client)
         self._up.set()
-        self._last_error = ""
+        self._last_error = self._refused = ""
         self.reconnects += self.up_before
         self.up_before = True
         kept, self._kept = self._kept, []
@@ -316,22 +345,25 @@ class Connection:
         if self._up.is_set():
             self._up.clear()
             self._on_lost()
-        if client is not None and not client.is_closed:
+        if client is not None and client.has_begun and not client.is_closed:
             # RuntimeError is uvloop's for a socket that is closed already.
             with contextlib.suppress(OSError, RuntimeError, nats.errors.Error, TimeoutError):
                 await asyncio.wait_for(client.close(), CONNECT_TIMEOUT_SECONDS)
 
     async def _report(self, error: Exception) -> None:
         """Take nats-py's asynchronous errors; a refused permission is told nowhere else."""
-        self._last_error = str(error) or type(error).__name__
+        if self._refusals.note(str(error)):
+            return
+        self._last_error = self._endpoint.explained(error)
         if self._up.is_set():
             log.warning("NATS reports: %s", self._last_error)
 
     def _note(self, error: Exception) -> None:
-        text = str(error) or type(error).__name__
+        text = self._endpoint.explained(error)
         if self._last_error and type(error) in (nats.errors.NoServersError, TimeoutError):
             text = self._last_error
         self._last_error = text
+        self._refused = text if isinstance(error, Refused) else ""
         shown = ", ".join(map(without_userinfo, self._endpoint.servers))
         log.warning("cannot use NATS at %s yet: %s", shown, text)
 

@@ -1,8 +1,53 @@
-"""Where NATS is, and who the bridge is to it."""
+"""Where NATS is, who the bridge is to it, and what that one may not do."""
 
+import asyncio
+import contextlib
+import logging
+import re
 import ssl
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import nkeys  # type: ignore[import-untyped]
+from nats.aio.client import RawCredentials
+
+from bridge.errors import Unavailable
+
+log = logging.getLogger("bridge.nats")
+
+REFUSED_SECONDS = 5.0
+"""How long what NATS refused is not tried again on the same connection."""
+
+MAX_REFUSALS = 1000
+_CREDENTIALS = re.compile(
+    r"BEGIN NATS USER JWT-+\s+(\S+)\s.*BEGIN USER NKEY SEED-+\s+(\S+)", re.DOTALL
+)
+# What the server says is part of the protocol: docs.nats.io, "Client Protocol", -ERR.
+_LOGIN_REFUSED = "authorization violation"
+_VIOLATION = re.compile(
+    r'permissions violation for (publish|subscription) to "(.+?)"', re.IGNORECASE
+)
+_VERBS = {"publish": "publish", "subscription": "subscribe"}
+# What is refused, and the permission of helm/nats-user.conf that covers it.
+_PERMISSIONS = (
+    (r"events\..+", r"events.>"),
+    (r"(\$JS\.API\.CONSUMER\.(?:CREATE|INFO|DELETE|MSG\.NEXT)\.[^.]+)\..+", r"\1.*"),
+    (r"\$JS\.ACK\.([^.]+)(?:\.[^.]+){6}", r"$JS.ACK.\1.>"),
+    (r"\$JS\.ACK(?:\.[^.]+){2}\.([^.]+)\..+", r"$JS.ACK.*.*.\1.>"),
+    (r"(\$JS\.EVENT\..+)\.[^.]+", r"\1.*"),
+    (r"\$SRV\.[^.]+\.([^.]+)", r"$SRV.*.\1"),
+    (r"\$SRV\.[^.]+\.([^.]+)\.[^.]+", r"$SRV.*.\1.*"),
+)
+
+
+class LoginUnusable(Unavailable):
+    """A file that the bridge is to log in with cannot be used as it is now."""
+
+
+class Refused(Unavailable):
+    """The bridge's NATS user may not do what was asked."""
 
 
 @dataclass(frozen=True)
@@ -23,25 +68,187 @@ class Endpoint:
     tls_hostname: str | None = None
 
     def options(self) -> dict[str, Any]:
-        """Give the arguments of nats-py's `connect`; files are read anew at each call."""
+        """Give the arguments of nats-py's `connect`; files are read anew at each call.
+
+        Raises LoginUnusable for a file that is missing, or is not what it should be.
+        """
         given = {
             "user": self.user,
             "password": self.password,
             "token": self.token,
-            "user_credentials": self.credentials_file,
-            "nkeys_seed": self.nkey_file,
+            "user_credentials": self._credentials(),
+            "nkeys_seed_str": self._seed(),
             "tls_hostname": self.tls_hostname,
             "tls": self._tls(),
         }
         return {key: value for key, value in given.items() if value is not None}
 
+    def explained(self, error: Exception) -> str:
+        """Say why there is no connection, and what to check where it is the login."""
+        text = str(error) or type(error).__name__
+        if _LOGIN_REFUSED in text.lower():
+            return f"NATS refuses the bridge's login ({_LOGIN_REFUSED}): {self._remedy()}"
+        if isinstance(error, ssl.SSLError):
+            return (
+                f"NATS and the bridge do not agree on TLS ({error.reason or text}): check "
+                "BRIDGE_NATS_TLS_CA, and BRIDGE_NATS_TLS_CERT if the server asks for one"
+            )
+        return text
+
+    def _remedy(self) -> str:
+        if self.user is not None:
+            return "check BRIDGE_NATS_USER and BRIDGE_NATS_PASSWORD"
+        if self.token is not None:
+            return "check BRIDGE_NATS_TOKEN"
+        if self.credentials_file is not None:
+            return (
+                f"check BRIDGE_NATS_CREDENTIALS_FILE, {self.credentials_file}: the server knows "
+                "its account, and its user is neither expired nor revoked"
+            )
+        if self.nkey_file is not None:
+            return f"the server needs a user with nkey {self._public_nkey()}"
+        if any("@" in server for server in self.servers):
+            return "check the login in BRIDGE_NATS_URL"
+        return (
+            "there is none; set BRIDGE_NATS_USER and BRIDGE_NATS_PASSWORD, BRIDGE_NATS_TOKEN, "
+            "BRIDGE_NATS_NKEY_FILE or BRIDGE_NATS_CREDENTIALS_FILE"
+        )
+
+    def _credentials(self) -> RawCredentials | None:
+        """Read a credentials file into the one form of it that nats-py reads in every case."""
+        if self.credentials_file is None:
+            return None
+        name = "BRIDGE_NATS_CREDENTIALS_FILE"
+        found = _CREDENTIALS.search(_text(name, self.credentials_file))
+        if found is None or not _is_user_seed(found[2]):
+            raise LoginUnusable(
+                f"{name}: {self.credentials_file} does not hold a user's JWT and the seed of its "
+                "nkey, as `nsc generate creds` writes them"
+            )
+        return RawCredentials(
+            f"-----BEGIN NATS USER JWT-----\n{found[1]}\n------END NATS USER JWT------\n"
+            f"-----BEGIN USER NKEY SEED-----\n{found[2]}\n------END USER NKEY SEED------\n"
+        )
+
+    def _seed(self) -> str | None:
+        if self.nkey_file is None:
+            return None
+        name = "BRIDGE_NATS_NKEY_FILE"
+        seed = _text(name, self.nkey_file).strip()
+        if not _is_user_seed(seed):
+            raise LoginUnusable(
+                f"{name}: {self.nkey_file} does not hold the seed of a user's nkey, which begins "
+                "with SU (`nk -gen user` makes one)"
+            )
+        return seed
+
+    def _public_nkey(self) -> str:
+        try:
+            public: bytes = nkeys.from_seed((self._seed() or "").encode()).public_key
+        except LoginUnusable:  # the file has changed since
+            return "of BRIDGE_NATS_NKEY_FILE"
+        return f"{public.decode()}, that of BRIDGE_NATS_NKEY_FILE"
+
     def _tls(self) -> ssl.SSLContext | None:
         if not (self.tls_ca or self.tls_cert):
             return None
-        context = ssl.create_default_context(cafile=self.tls_ca)
-        if self.tls_cert:
-            context.load_cert_chain(self.tls_cert, self.tls_key)
+        name, path = "BRIDGE_NATS_TLS_CA", self.tls_ca
+        try:
+            context = ssl.create_default_context(cafile=self.tls_ca)
+            if self.tls_cert:
+                name, path = "BRIDGE_NATS_TLS_CERT with BRIDGE_NATS_TLS_KEY", self.tls_cert
+                # Without a password OpenSSL would ask the terminal for that of an encrypted key.
+                context.load_cert_chain(self.tls_cert, self.tls_key, password="")
+        except (OSError, ValueError) as error:
+            raise LoginUnusable(
+                f"{name}: {path} cannot be used ({error}): it must be a PEM file, and a key must "
+                "be that of the certificate and not encrypted"
+            ) from error
         return context
+
+
+class Refusals:
+    """What NATS has refused on one connection; each missing permission is logged once."""
+
+    def __init__(self, inbox_prefix: str) -> None:
+        self._inbox_prefix = inbox_prefix
+        self._recent: dict[str, tuple[float, str]] = {}
+        self._logged: set[tuple[str, str]] = set()
+        self._asking: dict[asyncio.Future[str], str] = {}
+
+    def note(self, text: str) -> bool:
+        """Take an error that NATS reports; False if it does not tell of a missing permission."""
+        found = _VIOLATION.search(text)
+        if found is None:
+            return False
+        verb, subject = _VERBS[found[1].lower()], found[2]
+        permission = self._permission(subject)
+        remedy = "it" if permission == subject else f'"{permission}"'
+        words = (
+            f'NATS refuses the bridge\'s user: {verb} to "{subject}"; grant {remedy} '
+            "(helm/nats-user.conf has the whole list)"
+        )
+        if (verb, permission) not in self._logged and len(self._logged) < MAX_REFUSALS:
+            self._logged.add((verb, permission))
+            log.warning("%s", words)
+        if verb == "publish":
+            self._remember(subject.lower(), words)
+        for answer, asked in self._asking.items():
+            unheard = verb == "subscribe" and self._is_inbox(subject)
+            if (unheard or asked == subject.lower()) and not answer.done():
+                answer.set_result(words)
+        return True
+
+    def check(self, subject: str) -> None:
+        """Raise Refused if publishing to a subject was refused a moment ago."""
+        if not self._recent:
+            return
+        at, words = self._recent.get(subject.lower(), (float("-inf"), ""))
+        if asyncio.get_running_loop().time() - at < REFUSED_SECONDS:
+            raise Refused(words)
+
+    @contextlib.contextmanager
+    def of(self, subject: str) -> Iterator[asyncio.Future[str]]:
+        """Give a future that resolves, in words, when NATS refuses a request to a subject."""
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._asking[answer] = subject.lower()
+        try:
+            yield answer
+        finally:
+            del self._asking[answer]
+
+    def _remember(self, subject: str, words: str) -> None:
+        self._recent.pop(subject, None)
+        self._recent[subject] = (asyncio.get_running_loop().time(), words)
+        if len(self._recent) > MAX_REFUSALS:
+            del self._recent[next(iter(self._recent))]
+
+    def _is_inbox(self, subject: str) -> bool:
+        return subject.lower().startswith(f"{self._inbox_prefix}.".lower())
+
+    def _permission(self, subject: str) -> str:
+        if self._is_inbox(subject):
+            return f"{self._inbox_prefix}.>"
+        for pattern, permission in _PERMISSIONS:
+            if found := re.fullmatch(pattern, subject, re.IGNORECASE):
+                return found.expand(permission)
+        return subject
+
+
+def _text(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise LoginUnusable(f"{name}: {path} cannot be read ({error})") from error
+
+
+def _is_user_seed(text: str) -> bool:
+    """Tell whether a text is the seed of a user's nkey, its check sum included."""
+    try:
+        _, raw = nkeys.decode_seed(text.encode())
+        return bool(nkeys.encode_seed(raw, nkeys.PREFIX_BYTE_USER).decode() == text)
+    except (nkeys.NkeysError, ValueError):
+        return False
 
 
 def address(url: str) -> tuple[str, int]:

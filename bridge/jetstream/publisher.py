@@ -9,6 +9,7 @@ from bridge.errors import Unavailable
 from bridge.events import Event
 from bridge.jetstream.acks import Acks
 from bridge.jetstream.connection import ApiError
+from bridge.jetstream.endpoint import Refused
 from bridge.jetstream.message import ALIAS_HEADER, ID_HEADER, TTL_HEADER, envelope
 
 log = logging.getLogger("bridge.publisher")
@@ -72,6 +73,13 @@ class Publisher:
             try:
                 ack = await self._acks.publish(subject, payload, headers, wait)
                 return Stored(ack.sequence, ack.duplicate, attempts)
+            except Refused as error:
+                raise Unavailable(
+                    f"JetStream did not confirm the event: {error.message}; until then publishing "
+                    "it again will not help",
+                    retry_after=5,
+                    event_id=event.event_id,
+                ) from error
             except (TimeoutError, Unavailable) as error:  # either may pass
                 if deadline - loop.time() <= pause:
                     raise self._unconfirmed(event.event_id) from error

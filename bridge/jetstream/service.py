@@ -3,7 +3,8 @@
 What it serves is HTTP; the service protocol (NATS ADR-32) makes each bridge findable over NATS, and
 its statistics are those of the HTTP endpoints. Every endpoint also answers a request itself, with
 the same numbers, under `$SRV.HTTP.agent-event-bridge.<endpoint>`: control subjects, so that the
-bridge's NATS user needs no right beyond `$SRV.>`.
+bridge's NATS user needs no right but to hear `$SRV.PING`, `$SRV.INFO`, `$SRV.STATS`,
+`$SRV.*.agent-event-bridge` and `$SRV.*.agent-event-bridge.*`, and to answer (helm/nats-user.conf).
 """
 
 import json

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import httpx
 
+from tests.support.natsservers import NatsServer
 from tests.support.waiting import eventually
 
 SECRET = "a secret for tests that is long enough to sign with"
+LOGINS = {"nats_user", "nats_token", "nats_nkey_file", "nats_credentials_file"}
 BRIDGE = str(Path(sys.executable).parent / "bridge")
 
 
@@ -22,11 +24,16 @@ def clean_environment(**settings: str) -> dict[str, str]:
 
 
 class BridgeProcess:
-    """One `bridge serve` on a free port; settings are keyword arguments without the prefix."""
+    """One `bridge serve` on a free port; settings are keyword arguments without the prefix.
+
+    It logs in to a server that demands it (`NatsServer.login_of`), unless it is given a login.
+    """
 
     def __init__(self, folder: Path, nats_url: str | None = None, **settings: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        given = {"port": "0", "data_dir": str(folder / "data"), "log_format": "json", **settings}
+        login = {} if settings.keys() & LOGINS else NatsServer.login_of(nats_url)
+        given = {"port": "0", "data_dir": str(folder / "data"), "log_format": "json"}
+        given |= login | settings
         if nats_url is not None:
             given |= {"nats_url": nats_url}
         given.setdefault("jwt_secret", SECRET)
