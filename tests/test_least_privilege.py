@@ -15,7 +15,7 @@ import nats
 import pytest
 from nats.js import JetStreamContext, api
 
-from bridge.jetstream.endpoint import Refusals
+from bridge.jetstream.refusals import Refusals
 from tests.support import Agents, BridgeProcess, NatsServer, eventually, on_jetstream
 from tests.support.natsservers import (
     BRIDGE_LOGIN,

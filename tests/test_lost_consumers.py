@@ -1,7 +1,10 @@
 """Consumers that vanish under a subscription: what was delivered stays so, what is owed comes."""
 
 import asyncio
+import signal
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 from nats.aio.client import Client
@@ -10,8 +13,8 @@ from nats.js import JetStreamContext
 
 from bridge.jetstream.message import Message
 from bridge.jetstream.progress import Progress
-from tests.support import Agents, eventually, on_jetstream
-from tests.test_delivery import numbers, open_wait
+from tests.support import Agent, Agents, BridgeProcess, NatsServer, eventually, on_jetstream
+from tests.test_delivery import numbers, open_wait, waiting
 
 
 async def posted(subject: str, payload: bytes) -> None:
@@ -95,7 +98,7 @@ class TestWhereANewConsumerBegins:
         progress = begun()
         acknowledged(seen(progress, (1, 10), (2, 20)))
         progress.learn("second", 0, 0)
-        assert progress.resume_after is None
+        assert progress.resume_after == 0
 
     def test_what_is_told_late_takes_nothing_back(self) -> None:
         progress = begun()
@@ -165,3 +168,78 @@ def test_what_a_client_did_not_get_is_delivered_by_the_next_consumer(
     publisher.publish("work", {"n": 3})
     assert numbers(reader.events("work", timeout=20, count=2)) == [2, 3]
     assert reader.events("work") == []
+
+
+def test_an_open_wait_reads_a_stream_that_was_made_again_from_its_beginning(
+    own_nats: NatsServer,
+    start_bridge: Callable[..., BridgeProcess],
+    agents_on: Callable[[BridgeProcess], Agents],
+) -> None:
+    agents = agents_on(start_bridge(own_nats.url))
+    publisher, reader = agents("publisher"), agents("reader")
+    publisher.publish_many({"event_type": "work", "data": {"n": n}} for n in range(20))
+    assert len(reader.events("work")) == 20
+
+    async def delete_stream(js: JetStreamContext) -> bool:
+        return await js.delete_stream("EVENTS")
+
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(reader.wait, "work", timeout=60)
+        eventually(lambda: waiting(reader) == 1, what="the pull")
+        assert on_jetstream(own_nats.url, delete_stream)
+        eventually(lambda: published(publisher, 100), what="a stream to publish to")
+        seen = numbers(answer.result()["events"])
+    publisher.publish("work", {"n": 101})
+    seen += numbers(reader.events("work", timeout=10, count=102 - 100 - len(seen)))
+    assert seen == [100, 101]
+
+
+def published(agent: Agent, number: int) -> bool:
+    """Try to publish an event; its ID lets it be repeated."""
+    body = {"data": {"n": number}, "event_id": f"n-{number}"}
+    return agent.http.post("/events/work", json=body).status_code == 202
+
+
+def test_what_was_published_before_a_new_subscription_lost_its_consumer_is_delivered(
+    own_nats: NatsServer,
+    start_bridge: Callable[..., BridgeProcess],
+    agents_on: Callable[[BridgeProcess], Agents],
+) -> None:
+    """It hears what comes after it began, on a stream that never held anything before."""
+    bridge, other = start_bridge(own_nats.url), start_bridge(own_nats.url)
+    agents, elsewhere = agents_on(bridge), agents_on(other)
+    reader = agents("reader", project_id="p")
+    publisher = elsewhere("publisher", project_id="p")
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(reader.wait, "work", timeout=60, count=2, deliver="new")
+        name = eventually(lambda: subscription(own_nats.url, "p"), what="the consumer")
+        bridge.send(signal.SIGSTOP)
+        delete(own_nats.url, name)
+        publisher.publish("work", {"n": 1})
+        bridge.send(signal.SIGCONT)
+        publisher.publish("work", {"n": 2})
+        assert numbers(answer.result()["events"]) == [1, 2]
+
+
+def test_events_of_a_stream_that_was_made_again_are_other_events(
+    own_nats: NatsServer,
+    start_bridge: Callable[..., BridgeProcess],
+    agents_on: Callable[[BridgeProcess], Agents],
+) -> None:
+    """A wait has some in hand when their stream goes; the new one counts from the beginning."""
+    agents = agents_on(start_bridge(own_nats.url))
+    publisher, reader = agents("publisher"), agents("reader")
+
+    async def delete_stream(js: JetStreamContext) -> bool:
+        return await js.delete_stream("EVENTS")
+
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(reader.wait, "work", timeout=60, count=4)
+        name = eventually(lambda: subscription(own_nats.url, reader.project), what="the consumer")
+        for number in (1, 2):
+            publisher.publish("work", {"n": number})
+        eventually(lambda: in_hand(own_nats.url, name) == 2, what="the delivery")
+        assert on_jetstream(own_nats.url, delete_stream)
+        for number in (101, 102):
+            eventually(partial(published, publisher, number), what="a stream")
+        assert numbers(answer.result()["events"]) == [1, 2, 101, 102]

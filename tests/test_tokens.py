@@ -225,7 +225,7 @@ def test_a_header_that_cannot_be_honoured_is_refused(header: dict[str, Any]) -> 
         ("exp", None, "exp is missing"),
         ("exp", "tomorrow", "must be a number"),
         ("exp", True, "must be a number"),
-        ("exp", (NOW + 60) * 1000, "not milliseconds"),
+        ("exp", 4_000_000_000_000, "not milliseconds"),
         ("exp", 10**400, "not milliseconds"),
         ("exp", float("nan"), "is not a time"),
         ("iat", "now", "iat must be a number"),

@@ -234,11 +234,12 @@ class JetStream:
     async def _begin(self, client: Client) -> None:
         """Set up a new connection: the stream, then who subscribes, then the tail."""
         state = await ensure_stream(self._connection, client, self._shape)
-        if self._tail.epoch != state.epoch:
+        if self._tail.is_another(state):
             self._registry.clear()
+            self._places.clear()
         await self._inbox.attach(client, self._shape.name)
         await self._acks.attach(client)
-        await self._places.attach(client, self._shape.name, state.epoch)
+        await self._places.attach(client, self._shape.name)
         await self._registry.attach(client)
         self._tail.adopt(state)
         self._lookout.see(state)

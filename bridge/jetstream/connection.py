@@ -20,7 +20,8 @@ from nats.aio.msg import Msg
 from nats.protocol.parser import ERR_RE, PERMISSIONS_ERR
 
 from bridge.errors import StartError, Unavailable
-from bridge.jetstream.endpoint import Endpoint, Refusals, Refused, address, without_userinfo
+from bridge.jetstream.endpoint import Endpoint, address, without_userinfo
+from bridge.jetstream.refusals import Refusals, Refused
 
 log = logging.getLogger("bridge.nats")
 

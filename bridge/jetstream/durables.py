@@ -15,7 +15,6 @@ from bridge.jetstream.consumers import Consumers, Leaderless, too_many
 from bridge.jetstream.feed import LEADERLESS_PAUSE_SECONDS, Feed, Remaining
 from bridge.jetstream.message import Message
 from bridge.jetstream.places import Places
-from bridge.jetstream.progress import Progress
 from bridge.jetstream.pulls import Inbox
 from bridge.jetstream.registry import Registry
 from bridge.jetstream.tail import Tail
@@ -70,7 +69,7 @@ class Durables:
         name = subscription.name
         while not self._registry.has(name):
             try:
-                await self._make(subscription, self._places.of(name), None, only_new=only_new)
+                await self._make(subscription, None, only_new=only_new)
             except (Leaderless, Unanswered):
                 if remaining() <= LEADERLESS_PAUSE_SECONDS:
                     raise
@@ -87,68 +86,59 @@ class Durables:
 
     def _open(self, subscription: Subscription, *, only_new: bool) -> Feed:
         name = subscription.name
-        progress = self._places.of(name)
 
         async def repair() -> None:
-            await self._repair(subscription, progress, only_new=only_new)
+            await self._repair(subscription, only_new=only_new)
 
-        feed = self._feeds[name] = Feed(name, self._inbox, repair, progress)
+        feed = self._feeds[name] = Feed(name, self._inbox, repair, self._places)
         self._inbox.listen(name, feed.receive)
         return feed
 
-    async def _repair(
-        self, subscription: Subscription, progress: Progress, *, only_new: bool
-    ) -> None:
+    async def _repair(self, subscription: Subscription, *, only_new: bool) -> None:
         """Make a consumer again that nobody answers for.
 
         Raises Leaderless if it is there after all: a server will lead it, or has to return.
         """
         await self._tail.verify()
+        progress = self._places.of(subscription.name)
         unanswered = progress.unanswered()
         after = progress.resume_after
-        if await self._make(subscription, progress, after, only_new=only_new):
+        if await self._make(subscription, after, only_new=only_new):
             log.info("subscription %s is made again behind %s", subscription.name, after)
         elif subscription.interest.pin is not None and unanswered > ABANDONED_SECONDS:
-            await self._replace(subscription, progress, after, only_new=only_new)
+            await self._replace(subscription, after, only_new=only_new)
         else:
             raise Leaderless("no NATS server leads the subscription right now; try again")
 
-    async def _make(
-        self,
-        subscription: Subscription,
-        progress: Progress,
-        after: int | None,
-        *,
-        only_new: bool,
-    ) -> bool:
+    async def _make(self, subscription: Subscription, after: int | None, *, only_new: bool) -> bool:
         """Make a consumer unless it is there; True if it answers."""
         if len(self._registry) >= self._most and not self._registry.has(subscription.name):
             raise too_many()
         try:
-            return await self._create(subscription, progress, after, only_new=only_new)
+            return await self._create(subscription, after, only_new=only_new)
         except Unanswered:
             if subscription.interest.pin is None:
                 raise
-            return await self._replace(subscription, progress, after, only_new=only_new)
+            return await self._replace(subscription, after, only_new=only_new)
 
     async def _replace(
-        self, subscription: Subscription, progress: Progress, after: int | None, *, only_new: bool
+        self, subscription: Subscription, after: int | None, *, only_new: bool
     ) -> bool:
         """Delete a consumer that nobody answers for, and make it on another server."""
         name = subscription.name
         log.warning("no NATS server answers for subscription %s; making it on another", name)
         await self._consumers.abandon(name)
-        return await self._create(subscription, progress, after, only_new=only_new)
+        return await self._create(subscription, after, only_new=only_new)
 
     async def _create(
-        self, subscription: Subscription, progress: Progress, after: int | None, *, only_new: bool
+        self, subscription: Subscription, after: int | None, *, only_new: bool
     ) -> bool:
-        known = progress.created
         made = await self._consumers.create(subscription, only_new=only_new, after=after)
         self._registry.add(subscription)
         if made is None:
             return False
-        if made.created != known:
+        progress = self._places.of(subscription.name)
+        if made.created != progress.created:
             progress.forget_owed()
         self._places.learn(made)
         return True

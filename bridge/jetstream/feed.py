@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from bridge.errors import Unavailable
 from bridge.jetstream.consumers import Leaderless
 from bridge.jetstream.message import Message
-from bridge.jetstream.progress import Progress
+from bridge.jetstream.places import Places
 from bridge.jetstream.pulls import Ended, Inbox
 
 GRACE_SECONDS = 0.5
@@ -69,12 +69,12 @@ class Feed:
         name: str,
         inbox: Inbox,
         repair: Callable[[], Awaitable[None]],
-        progress: Progress,
+        places: Places,
     ) -> None:
         self._name = name
         self._inbox = inbox
         self._repair = repair
-        self._progress = progress
+        self._places = places
         self._waiters: deque[_Waiter] = deque()
 
     @property
@@ -89,7 +89,7 @@ class Feed:
 
     async def receive(self, message: Message) -> None:
         """Take a delivery for the first wait with room; give it back if there is none."""
-        self._progress.note(message)
+        self._places.of(self._name).note(message)
         await self._hand_over(message)
 
     async def _hand_over(self, message: Message) -> None:
@@ -160,7 +160,7 @@ class Feed:
             await self._repair()
         else:
             raise Leaderless("the subscription's consumer is gone and cannot be made again")
-        self._progress.unanswered_since = None
+        self._places.of(self._name).unanswered_since = None
         if why is Ended.LOST:
             await asyncio.sleep(PAUSE_SECONDS)
 

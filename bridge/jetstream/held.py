@@ -17,7 +17,7 @@ class Held:
     """
 
     def __init__(self, ack_wait: float, on_give_back: Callable[[int], None]) -> None:
-        self._messages: dict[int, Message] = {}
+        self._messages: dict[tuple[int, float], Message] = {}
         self._on_give_back = on_give_back
         self._interval = ack_wait / RENEWALS_PER_ACK_WAIT
         self._timer: asyncio.TimerHandle | None = None
@@ -31,8 +31,10 @@ class Held:
 
         Then the later delivery is the one to answer.
         """
-        new = message.sequence not in self._messages
-        self._messages[message.sequence] = message
+        # A stream that was made again gives its sequences a second time.
+        identity = message.sequence, message.stored_at
+        new = identity not in self._messages
+        self._messages[identity] = message
         if self._timer is None:
             self._arm()
         return new

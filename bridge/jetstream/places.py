@@ -22,14 +22,14 @@ class Places:
     """The progress of subscriptions by name, those in use last."""
 
     def __init__(self) -> None:
-        self._epoch = 0
         self._progress: dict[str, Progress] = {}
 
-    async def attach(self, client: Client, stream: str, epoch: int) -> None:
-        """Follow acknowledgements on a new connection; of another stream nothing is known."""
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._progress.clear()
+    def clear(self) -> None:
+        """Forget everything: the stream is another one now."""
+        self._progress.clear()
+
+    async def attach(self, client: Client, stream: str) -> None:
+        """Follow acknowledgements on a new connection."""
         await client.subscribe(f"{_ACKNOWLEDGED}.{stream}.*", cb=self._acknowledged)
 
     def of(self, name: str) -> Progress:

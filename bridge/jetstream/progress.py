@@ -22,15 +22,16 @@ class Progress:
         self.created = ""
         self.unanswered_since: float | None = None
         self._expected = 1
-        self._passed = 0
+        self._passed: int | None = None
         self._owed: set[int] = set()
         self._ahead: dict[int, int] = {}
 
     @property
     def resume_after(self) -> int | None:
         """The sequence that a new consumer may begin behind, None if nothing is known."""
-        passed = min(self._owed, default=self._passed + 1) - 1
-        return min(passed, self._passed) or None
+        if self._passed is None:
+            return None
+        return min(self._passed, min(self._owed, default=self._passed + 1) - 1)
 
     def learn(self, created: str, number: int, sequence: int) -> None:
         """Note that deliveries are acknowledged up to one of this number, and to this sequence.
@@ -42,7 +43,7 @@ class Progress:
             self._expected, self._passed = number + 1, sequence
             self._ahead.clear()
         elif number >= self._expected:
-            self._expected, self._passed = number + 1, max(self._passed, sequence)
+            self._expected, self._passed = number + 1, max(self._passed or 0, sequence)
             self._ahead = {n: s for n, s in self._ahead.items() if n > number}
             self._close_gap()
         self.unanswered_since = None
@@ -70,11 +71,11 @@ class Progress:
         self._owed.clear()
 
     def _arrive(self, number: int, sequence: int) -> None:
-        if number >= self._expected and len(self._ahead) < MAX_AHEAD:
+        if self.created and number >= self._expected and len(self._ahead) < MAX_AHEAD:
             self._ahead[number] = sequence
             self._close_gap()
 
     def _close_gap(self) -> None:
         while (sequence := self._ahead.pop(self._expected, None)) is not None:
             self._expected += 1
-            self._passed = max(self._passed, sequence)
+            self._passed = max(self._passed or 0, sequence)

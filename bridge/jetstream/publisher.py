@@ -9,8 +9,8 @@ from bridge.errors import Unavailable
 from bridge.events import Event
 from bridge.jetstream.acks import Acks
 from bridge.jetstream.connection import ApiError
-from bridge.jetstream.endpoint import Refused
 from bridge.jetstream.message import ALIAS_HEADER, ID_HEADER, TTL_HEADER, envelope
+from bridge.jetstream.refusals import Refused
 
 log = logging.getLogger("bridge.publisher")
 

@@ -123,13 +123,19 @@ class Tail:
         """Give the time in Unix seconds by the server's clock, which dates the messages."""
         return time.time() + self._skew
 
+    def is_another(self, state: StreamState) -> bool:
+        """Tell whether the stream is not the one that was read, or is one that went back."""
+        old = self._mirror
+        if old is None:
+            return True
+        self._absorb(old)
+        return old.epoch != state.epoch or state.last_sequence < old.last_sequence
+
     def adopt(self, state: StreamState) -> None:
         """Take note of the stream that a new connection found; another one starts a new mirror."""
         self._caught_up_to = self._end = state.last_sequence
         old = self._mirror
-        if old is not None:
-            self._absorb(old)
-        if old is None or old.epoch != state.epoch or state.last_sequence < old.last_sequence:
+        if old is None or self.is_another(state):
             if old is not None:
                 log.warning("stream %s is another one now; reading it anew", self._stream)
             self._renew(state)

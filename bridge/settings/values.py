@@ -55,12 +55,9 @@ def pem_text(value: str) -> str:
 def server_urls(text: str) -> list[str]:
     """Split a comma-separated list of NATS servers; one without a scheme is `nats://`.
 
-    Raises ValueError if one of them is not a server's URL, or websockets are mixed with the rest.
+    Raises ValueError if one of them is not a server's URL.
     """
-    urls = [_server_url(part) for part in listed(text)]
-    if len({url.startswith("ws") for url in urls}) > 1:
-        raise ValueError("must not mix ws:// or wss:// servers with nats:// or tls:// ones")
-    return urls
+    return [_server_url(part) for part in listed(text)]
 
 
 def listed(text: str) -> list[str]:
@@ -100,13 +97,13 @@ def is_loopback(host: str) -> bool:
 
 def _server_url(part: str) -> str:
     url = part if "://" in part else f"nats://{part}"
-    form = "must be nats://host:4222 (or tls://, ws://, wss://), several separated by commas"
+    form = "must be nats://host:4222 (or tls://host:4222), several separated by commas"
     try:
         parts = urlsplit(url)
         reachable = bool(parts.hostname) and parts.port != 0
     except ValueError:  # its text repeats a part of the URL, perhaps of a password
         reachable = False
-    if not reachable or parts.scheme not in {"nats", "tls", "ws", "wss"}:
+    if not reachable or parts.scheme not in {"nats", "tls"}:
         raise ValueError(form)
     return url
 
