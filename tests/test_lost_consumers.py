@@ -106,11 +106,27 @@ class TestWhereANewConsumerBegins:
         progress.learn("first", 1, 10)
         assert progress.resume_after == 20
 
+    def test_behind_what_others_acknowledged_of_what_was_given_back_here(self) -> None:
+        progress = begun()
+        seen(progress, (1, 10))
+        acknowledged(seen(progress, (2, 20)))
+        assert progress.resume_after == 9
+        progress.learn("first", 3, 20)
+        assert progress.resume_after == 20
+
     def test_what_is_told_closes_a_gap(self) -> None:
         progress = begun()
         acknowledged(seen(progress, (1, 10), (4, 40)))
+        before = progress.has_gap
         progress.learn("first", 3, 30)
+        assert (before, progress.has_gap) == (True, False)
         assert progress.resume_after == 40
+
+    def test_behind_what_expired_in_hand(self) -> None:
+        progress = begun()
+        seen(progress, (1, 10))
+        progress.forget_owed(lambda sequence: sequence == 10)
+        assert progress.resume_after == 10
 
 
 def subscription(nats_url: str, project: str) -> str:

@@ -86,6 +86,7 @@ class JetStream:
             self._acks.watch,
             self._tail.run,
             self._lookout.run,
+            self._durables.watch,
         ):
             task = asyncio.create_task(work(), name=f"jetstream-{work.__qualname__}")
             task.add_done_callback(self._ended)
@@ -233,7 +234,12 @@ class JetStream:
 
     async def _begin(self, client: Client) -> None:
         """Set up a new connection: the stream, then who subscribes, then the tail."""
-        state = await ensure_stream(self._connection, client, self._shape)
+        try:
+            state = await ensure_stream(self._connection, client, self._shape)
+        except StartError as error:
+            if self._connection.up_before:  # it has served, and may again
+                raise Unavailable(str(error)) from error
+            raise
         if self._tail.is_another(state):
             self._registry.clear()
             self._places.clear()

@@ -9,6 +9,7 @@ as this process knows.
 import asyncio
 import logging
 
+from bridge.errors import Unavailable
 from bridge.interest import Subscription
 from bridge.jetstream.connection import Unanswered
 from bridge.jetstream.consumers import Consumers, Leaderless, too_many
@@ -23,6 +24,9 @@ log = logging.getLogger("bridge.durables")
 
 RESERVED = 50
 """Consumers that subscriptions leave for the tails of bridges, without which none can start."""
+
+REFRESH_SECONDS = 3.0
+REFRESHED_AT_ONCE = 100
 
 ABANDONED_SECONDS = 5.0
 """After so long without an answer a consumer on a single server is made anew on another."""
@@ -48,6 +52,20 @@ class Durables:
         self._places = places
         self._tail = tail
         self._feeds: dict[str, Feed] = {}
+
+    async def watch(self) -> None:
+        """Ask how subscriptions stand of which this process does not see it all, until cancelled.
+
+        Other bridges serve them as well, or the server passed over an event that had expired.
+        """
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            names = [name for name in self._feeds if self._places.of(name).has_gap]
+            try:
+                for state in await self._consumers.infos(names[:REFRESHED_AT_ONCE]):
+                    self._places.learn(state)
+            except Unavailable as error:
+                log.debug("how subscriptions stand is not known: %s", error)
 
     def wake(self) -> None:
         """Make every wait look again at how much time it has left."""
@@ -102,6 +120,7 @@ class Durables:
         await self._tail.verify()
         progress = self._places.of(subscription.name)
         unanswered = progress.unanswered()
+        progress.forget_owed(self._is_gone)
         after = progress.resume_after
         if await self._make(subscription, after, only_new=only_new):
             log.info("subscription %s is made again behind %s", subscription.name, after)
@@ -138,7 +157,15 @@ class Durables:
         if made is None:
             return False
         progress = self._places.of(subscription.name)
-        if made.created != progress.created:
-            progress.forget_owed()
+        if made.created != progress.created:  # it begins before what was owed
+            progress.forget_owed(lambda _: True)
         self._places.learn(made)
         return True
+
+    def _is_gone(self, sequence: int) -> bool:
+        """Tell whether a message is no longer retained: nobody can be given it any more."""
+        mirror = self._tail.mirror
+        entry = mirror.by_sequence(sequence)
+        if entry is None:
+            return sequence <= mirror.last_sequence
+        return entry.expires_at <= self._tail.now()

@@ -1,6 +1,7 @@
 """How far a consumer is known to have come, so that one that is lost is made again in its place."""
 
 import asyncio
+from collections.abc import Callable
 
 from bridge.jetstream.message import Message
 
@@ -33,6 +34,11 @@ class Progress:
             return None
         return min(self._passed, min(self._owed, default=self._passed + 1) - 1)
 
+    @property
+    def has_gap(self) -> bool:
+        """Whether deliveries are known behind one that is not."""
+        return bool(self._ahead)
+
     def learn(self, created: str, number: int, sequence: int) -> None:
         """Note that deliveries are acknowledged up to one of this number, and to this sequence.
 
@@ -46,6 +52,7 @@ class Progress:
             self._expected, self._passed = number + 1, max(self._passed or 0, sequence)
             self._ahead = {n: s for n, s in self._ahead.items() if n > number}
             self._close_gap()
+        self.forget_owed(lambda owed: owed <= sequence)
         self.unanswered_since = None
 
     def note(self, message: Message) -> None:
@@ -66,9 +73,9 @@ class Progress:
             self.unanswered_since = now
         return now - self.unanswered_since
 
-    def forget_owed(self) -> None:
-        """Note that the consumer was made again before what was owed."""
-        self._owed.clear()
+    def forget_owed(self, settled: Callable[[int], bool]) -> None:
+        """Forget what is owed and yet will not be acknowledged here, as `settled` tells."""
+        self._owed.difference_update([owed for owed in self._owed if settled(owed)])
 
     def _arrive(self, number: int, sequence: int) -> None:
         if self.created and number >= self._expected and len(self._ahead) < MAX_AHEAD:

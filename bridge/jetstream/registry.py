@@ -127,15 +127,20 @@ class Registry:
             self._do(self._look_up(name))
 
     async def _deleted(self, msg: Msg) -> None:
-        self.discard(json.loads(msg.data).get("consumer", ""))
+        """Look whether it is gone: a server that returns deletes what was replaced meanwhile."""
+        name = json.loads(msg.data).get("consumer", "")
+        if name in self._by_name:
+            self._do(self._look_up(name))
 
     async def _look_up(self, name: str) -> None:
         try:
             state = await self._consumers.info(name)
         except Unavailable as error:
-            log.info("cannot look up new subscription %s: %s", name, error)
+            log.info("cannot look up subscription %s: %s", name, error)
             return
-        if state is not None:
+        if state is None:
+            self.discard(name)
+        else:
             self._add(state)
 
     def _add(self, state: ConsumerState) -> None:

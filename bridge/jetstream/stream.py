@@ -182,10 +182,9 @@ async def _mend(
 
 
 def _unusable(error: ApiError, verb: str, shape: StreamShape) -> Exception:
-    """Sort a refusal: what may pass is tried again, what will not is for the operator."""
+    """Sort a refusal: what the server cannot do now is tried again, the rest is the operator's."""
     text = f"NATS will not {verb} stream {shape.name}: {error.description}"
-    passing = error.code == 503 or "insufficient" in error.description or error.err_code == 0
-    return Unavailable(text) if passing else StartError(text)
+    return Unavailable(text) if error.code >= 500 else StartError(text)
 
 
 def _state(info: dict[str, Any], skew: float) -> StreamState:
