@@ -122,6 +122,32 @@ class TestWhereANewConsumerBegins:
         assert (before, progress.has_gap) == (True, False)
         assert progress.resume_after == 40
 
+    def test_no_further_than_before_there_may_have_been_another_consumer(self) -> None:
+        progress = begun(5, 5)
+        progress.doubt()
+        progress.note_ack(6, 11)
+        progress.note_ack(1, 6)
+        assert progress.resume_after == 5
+        progress.learn("second", 0, 5)
+        assert progress.resume_after == 6
+
+    def test_behind_what_was_acknowledged_before_the_consumer_was_known(self) -> None:
+        progress = Progress()
+        progress.note_ack(1, 6)
+        progress.note_ack(2, 7)
+        assert progress.resume_after is None
+        progress.learn("first", 0, 0)
+        assert progress.resume_after == 7
+
+    def test_behind_what_it_knew_if_the_consumer_was_no_other(self) -> None:
+        progress = begun()
+        progress.note_ack(1, 10)
+        progress.doubt()
+        progress.note_ack(2, 20)
+        assert progress.resume_after == 10
+        progress.learn("first", 1, 10)
+        assert progress.resume_after == 20
+
     def test_behind_what_expired_in_hand(self) -> None:
         progress = begun()
         seen(progress, (1, 10))

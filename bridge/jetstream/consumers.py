@@ -10,7 +10,12 @@ from nats.aio.client import Client
 
 from bridge.errors import RequestInvalid, Unavailable
 from bridge.interest import Subscription
-from bridge.jetstream.connection import ApiError, Connection, Unanswered
+from bridge.jetstream.connection import (
+    API_TIMEOUT_SECONDS,
+    ApiError,
+    Connection,
+    Unanswered,
+)
 
 log = logging.getLogger("bridge.consumers")
 
@@ -25,6 +30,9 @@ CONSUMER_NOT_FOUND = 10014
 CONSUMER_EXISTS = {10013, 10148, 10012}
 TOO_MANY_CONSUMERS = 10026
 TEMPORARILY_UNAVAILABLE = 10008
+
+PINNED_SECONDS = 2.0
+"""How long making a consumer on a single server may take, which is a matter of milliseconds."""
 
 ABANDON_SECONDS = 1.0
 """How long to wait for a deletion that probably nobody will confirm."""
@@ -122,7 +130,8 @@ class Consumers:
         if after is not None:
             config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": after + 1}
         try:
-            made = await self.create_from(config)
+            pinned = subscription.interest.pin is not None
+            made = await self.create_from(config, PINNED_SECONDS if pinned else API_TIMEOUT_SECONDS)
         except ApiError as error:
             if error.err_code == TOO_MANY_CONSUMERS:
                 raise too_many() from error
@@ -131,7 +140,9 @@ class Consumers:
             raise Unavailable(f"JetStream cannot make the subscription: {error}") from error
         return _state(made) if made is not None else None
 
-    async def create_from(self, config: dict[str, Any]) -> dict[str, Any] | None:
+    async def create_from(
+        self, config: dict[str, Any], timeout: float = API_TIMEOUT_SECONDS
+    ) -> dict[str, Any] | None:
         """Make a consumer from a configuration, content with one that has its name.
 
         Gives JetStream's answer, None if there is one with another configuration.
@@ -140,7 +151,7 @@ class Consumers:
         subject = f"$JS.API.CONSUMER.CREATE.{self._stream}.{config['name']}"
         request = {"stream_name": self._stream, "config": config, "action": "create"}
         try:
-            return await self._connection.request(subject, request)
+            return await self._connection.request(subject, request, timeout=timeout)
         except ApiError as error:
             if error.err_code not in CONSUMER_EXISTS:
                 raise

@@ -31,6 +31,9 @@ REFRESHED_AT_ONCE = 100
 ABANDONED_SECONDS = 5.0
 """After so long without an answer a consumer on a single server is made anew on another."""
 
+UNKNOWN_SECONDS = 30.0
+"""The same where it is not known how far it had come: its server may come back and tell."""
+
 
 class Durables:
     """Every durable subscription that has waits in this process."""
@@ -60,12 +63,17 @@ class Durables:
         """
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
-            names = [name for name in self._feeds if self._places.of(name).has_gap]
+            names = [name for name in self._places.with_gaps() if self._is_followed(name)]
             try:
                 for state in await self._consumers.infos(names[:REFRESHED_AT_ONCE]):
                     self._places.learn(state)
             except Unavailable as error:
                 log.debug("how subscriptions stand is not known: %s", error)
+
+    def _is_followed(self, name: str) -> bool:
+        """Tell whether gaps are worth a question: of what is waited for here, or may be lost."""
+        found = self._registry.get(name)
+        return name in self._feeds or (found is not None and found.interest.pin is not None)
 
     def wake(self) -> None:
         """Make every wait look again at how much time it has left."""
@@ -87,7 +95,7 @@ class Durables:
         name = subscription.name
         while not self._registry.has(name):
             try:
-                await self._make(subscription, None, only_new=only_new)
+                await self._make(subscription, only_new=only_new)
             except (Leaderless, Unanswered):
                 if remaining() <= LEADERLESS_PAUSE_SECONDS:
                     raise
@@ -122,32 +130,45 @@ class Durables:
         unanswered = progress.unanswered()
         progress.forget_owed(self._is_gone)
         after = progress.resume_after
-        if await self._make(subscription, after, only_new=only_new):
+        limit = UNKNOWN_SECONDS if after is None else ABANDONED_SECONDS
+        if await self._answers(subscription, after, only_new=only_new):
             log.info("subscription %s is made again behind %s", subscription.name, after)
-        elif subscription.interest.pin is not None and unanswered > ABANDONED_SECONDS:
-            await self._replace(subscription, after, only_new=only_new)
+        elif subscription.interest.pin is not None and unanswered > limit:
+            # Where it began may not be known either: events must not be lost for want of that.
+            await self._replace(subscription, after, only_new=False)
         else:
             raise Leaderless("no NATS server leads the subscription right now; try again")
 
-    async def _make(self, subscription: Subscription, after: int | None, *, only_new: bool) -> bool:
-        """Make a consumer unless it is there; True if it answers."""
-        if len(self._registry) >= self._most and not self._registry.has(subscription.name):
-            raise too_many()
+    async def _answers(
+        self, subscription: Subscription, after: int | None, *, only_new: bool
+    ) -> bool:
+        """Make a consumer unless it is there; False if it is, and nobody answers for it."""
         try:
             return await self._create(subscription, after, only_new=only_new)
         except Unanswered:
             if subscription.interest.pin is None:
                 raise
-            return await self._replace(subscription, after, only_new=only_new)
+            return False
+
+    async def _make(self, subscription: Subscription, *, only_new: bool) -> None:
+        """Make the consumer of a new subscription; one that a dead server got, on another."""
+        if len(self._registry) >= self._most:
+            raise too_many()
+        try:
+            await self._create(subscription, None, only_new=only_new)
+        except Unanswered:
+            if subscription.interest.pin is None:
+                raise
+            await self._replace(subscription, None, only_new=only_new)
 
     async def _replace(
         self, subscription: Subscription, after: int | None, *, only_new: bool
-    ) -> bool:
+    ) -> None:
         """Delete a consumer that nobody answers for, and make it on another server."""
         name = subscription.name
-        log.warning("no NATS server answers for subscription %s; making it on another", name)
+        log.warning("no NATS server answers for %s; making it on another behind %s", name, after)
         await self._consumers.abandon(name)
-        return await self._create(subscription, after, only_new=only_new)
+        await self._create(subscription, after, only_new=only_new)
 
     async def _create(
         self, subscription: Subscription, after: int | None, *, only_new: bool

@@ -76,6 +76,7 @@ class Feed:
         self._repair = repair
         self._places = places
         self._waiters: deque[_Waiter] = deque()
+        self._mending: asyncio.Future[None] | None = None
 
     @property
     def idle(self) -> bool:
@@ -157,12 +158,19 @@ class Feed:
             why = await pull.ended
             if why not in (Ended.GONE, Ended.SILENT):
                 break
-            await self._repair()
+            await self._mend()
         else:
             raise Leaderless("the subscription's consumer is gone and cannot be made again")
         self._places.of(self._name).unanswered_since = None
         if why is Ended.LOST:
             await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _mend(self) -> None:
+        """Make the consumer again, once for all waits that find it gone."""
+        if self._mending is None or self._mending.done():
+            self._mending = asyncio.ensure_future(self._repair())
+            self._mending.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.shield(self._mending)
 
     async def _await_next(self, waiter: _Waiter, remaining: Remaining) -> None:
         """Wait until a message comes, time is up, or a pull ended in a way to look into."""

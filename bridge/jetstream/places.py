@@ -44,9 +44,15 @@ class Places:
         """Take over how a consumer stands."""
         self.of(state.name).learn(state.created, *state.floor)
 
-    def has(self, name: str) -> bool:
-        """Tell whether anything is known of a consumer of this name."""
-        return name in self._progress
+    def doubt(self, name: str) -> bool:
+        """Note that a consumer may be another one by now; False if nothing was known of it."""
+        known = name in self._progress
+        self.of(name).doubt()
+        return known
+
+    def with_gaps(self) -> list[str]:
+        """Name the consumers of which this process has not seen it all."""
+        return [name for name, progress in self._progress.items() if progress.has_gap]
 
     async def _acknowledged(self, msg: Msg) -> None:
         told = json.loads(msg.data)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from bridge.jetstream.message import Message
 
-MAX_AHEAD = 1000
+MAX_AHEAD = 64
 """Of so many deliveries behind a gap a note is kept until the gap is closed."""
 
 
@@ -17,13 +17,22 @@ class Progress:
     events, one that begins too late would lose them.
     """
 
-    __slots__ = ("_ahead", "_expected", "_owed", "_passed", "created", "unanswered_since")
+    __slots__ = (
+        "_ahead",
+        "_certain",
+        "_expected",
+        "_owed",
+        "_passed",
+        "created",
+        "unanswered_since",
+    )
 
     def __init__(self) -> None:
         self.created = ""
         self.unanswered_since: float | None = None
         self._expected = 1
         self._passed: int | None = None
+        self._certain = False
         self._owed: set[int] = set()
         self._ahead: dict[int, int] = {}
 
@@ -47,13 +56,19 @@ class Progress:
         if created != self.created:
             self.created = created
             self._expected, self._passed = number + 1, sequence
-            self._ahead.clear()
         elif number >= self._expected:
             self._expected, self._passed = number + 1, max(self._passed or 0, sequence)
-            self._ahead = {n: s for n, s in self._ahead.items() if n > number}
-            self._close_gap()
+        self._ahead = {n: s for n, s in self._ahead.items() if n >= self._expected}
+        self._certain = True
+        self._close_gap()
         self.forget_owed(lambda owed: owed <= sequence)
         self.unanswered_since = None
+
+    def doubt(self) -> None:
+        """Keep what arrives until `learn` tells whether the consumer is another one by now."""
+        if self._certain:
+            self._ahead.clear()
+        self._certain = False
 
     def note(self, message: Message) -> None:
         """Note a delivery to this process, owed to its reader until it is acknowledged."""
@@ -78,8 +93,11 @@ class Progress:
         self._owed.difference_update([owed for owed in self._owed if settled(owed)])
 
     def _arrive(self, number: int, sequence: int) -> None:
-        if self.created and number >= self._expected and len(self._ahead) < MAX_AHEAD:
+        if number < self._expected and self._certain:
+            return
+        if len(self._ahead) < MAX_AHEAD:
             self._ahead[number] = sequence
+        if self._certain:
             self._close_gap()
 
     def _close_gap(self) -> None:

@@ -25,6 +25,9 @@ log = logging.getLogger("bridge.registry")
 _ADVISORY = "$JS.EVENT.ADVISORY.CONSUMER"
 _ANY = ""
 
+LOOK_UP_PAUSES = (0.5, 2.0, 5.0)
+"""Seconds between tries to look up a consumer, which in an election nobody can tell of."""
+
 
 class Registry:
     """Every durable subscription of the stream, found by name and by what it would match."""
@@ -37,13 +40,14 @@ class Registry:
         self._by_type: dict[tuple[str, str], dict[str, Subscription]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._read = False
+        self._away: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._by_name)
 
     def has(self, name: str) -> bool:
-        """Tell whether a consumer of this name is known to exist."""
-        return name in self._by_name
+        """Tell whether a consumer of this name is known to exist, be its server away or not."""
+        return name in self._by_name or name in self._away
 
     def get(self, name: str) -> Subscription | None:
         """Give the subscription of this name, if it is known."""
@@ -63,6 +67,7 @@ class Registry:
 
     def add(self, subscription: Subscription) -> None:
         """Note that a subscription's consumer exists."""
+        self._away.discard(subscription.name)
         if subscription.name in self._by_name:
             return
         self._by_name[subscription.name] = subscription
@@ -71,6 +76,7 @@ class Registry:
 
     def discard(self, name: str) -> None:
         """Note that the consumer of this name does not exist."""
+        self._away.discard(name)
         subscription = self._by_name.pop(name, None)
         if subscription is None:
             return
@@ -84,6 +90,7 @@ class Registry:
         """Forget everything: the stream is another one now."""
         self._by_name.clear()
         self._by_type.clear()
+        self._away.clear()
         self._read = False
 
     async def attach(self, client: Client) -> None:
@@ -109,6 +116,7 @@ class Registry:
 
     async def _read_list(self, client: Client) -> None:
         listed, away = await self._consumers.list(client)
+        self._away = away - self._by_name.keys()
         for name in self._by_name.keys() - {state.name for state in listed} - away:
             self.discard(name)
         for state in listed:
@@ -123,7 +131,7 @@ class Registry:
     async def _created(self, msg: Msg) -> None:
         name = json.loads(msg.data).get("consumer", "")
         # One that is known may be another by now: made again by another bridge, say.
-        if name and (name not in self._by_name or self._places.has(name)):
+        if name and (self._places.doubt(name) or name not in self._by_name):
             self._do(self._look_up(name))
 
     async def _deleted(self, msg: Msg) -> None:
@@ -133,10 +141,14 @@ class Registry:
             self._do(self._look_up(name))
 
     async def _look_up(self, name: str) -> None:
-        try:
-            state = await self._consumers.info(name)
-        except Unavailable as error:
-            log.info("cannot look up subscription %s: %s", name, error)
+        for pause in LOOK_UP_PAUSES:
+            try:
+                state = await self._consumers.info(name)
+                break
+            except Unavailable as error:
+                log.info("cannot look up subscription %s: %s", name, error)
+                await asyncio.sleep(pause)
+        else:
             return
         if state is None:
             self.discard(name)

@@ -39,6 +39,7 @@ def test_a_server_that_hangs_and_comes_back_is_survived(scene: Scene) -> None:
     for bridge in scene.bridges:
         bridge.await_other_server(victim)
     scene.load.goes_on(f"the load while {victim} hangs")
+    scene.load.ghosts = True
     scene.cluster.heal(STREAM)
     scene.finish()
 
@@ -58,5 +59,6 @@ def test_a_server_that_is_cut_off_from_the_others_is_survived(
     scene.load.goes_on(f"the load while {LONELY} is cut off")
     alone.mend()
     scene.cluster.remember(LONELY)
+    scene.load.ghosts = True
     scene.cluster.heal(STREAM)
     scene.finish()
