@@ -18,18 +18,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="binary",
         help="the NATS that tests share: the local nats-server, or a container (needs Docker)",
     )
-    parser.addoption(
-        "--nats-user",
-        choices=("all", "least"),
-        default="all",
-        help="what bridges may do on NATS: everything, or what helm/nats-user.conf allows",
-    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    NatsServer.restricted = config.getoption("--nats-user") == "least"
-    if NatsServer.restricted and config.getoption("--nats") == "container":
-        raise pytest.UsageError("--nats-user=least needs --nats=binary")
+    """Let bridges do on NATS what helm/nats-user.conf allows; a container knows no users."""
+    NatsServer.restricted = config.getoption("--nats") == "binary"
 
 
 @pytest.fixture(scope="session", autouse=True)

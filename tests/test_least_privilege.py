@@ -387,11 +387,11 @@ def test_without_a_permission_the_answer_and_the_log_name_it(
     server.stop()
 
 
-def test_the_option_makes_bridges_log_in(
+def test_the_bridge_of_all_tests_logs_in_as_that_user(
     request: pytest.FixtureRequest, bridge: BridgeProcess
 ) -> None:
-    wanted = request.config.getoption("--nats-user") == "least"
-    assert ("nats_user=bridge" in bridge.log) is wanted
+    own_server = request.config.getoption("--nats") == "binary"
+    assert ("nats_user=bridge" in bridge.log) is own_server
 
 
 def refusal(answer: httpx.Response) -> str:
