@@ -261,7 +261,8 @@ def test_without_a_login_the_reason_says_which_there_are(
 ) -> None:
     server = token(tmp_path).serve(tmp_path / "nats")
     bridge = start_bridge(server.url, ready=False)
-    eventually(lambda: reason(bridge).startswith(f"{REFUSED}there is none; set"), what="the reason")
+    wanted = f"{REFUSED}there is none; set"
+    assert eventually(lambda: reason(bridge).startswith(wanted), what="the reason")
     server.stop()
 
 
@@ -291,7 +292,7 @@ def test_an_nkey_is_replaced_while_the_bridge_runs(
     served = "authorization {{ users: [ {{ nkey: {} }} ] }}".format
     path = tmp_path / "user.nk"
     path.write_text(old.seed)
-    replaced(
+    assert_replaced(
         Login(served(old.public), {"nats_nkey_file": str(path)}),
         lambda: (served(new.public), new.seed),
         path,
@@ -311,10 +312,10 @@ def test_credentials_are_replaced_while_the_bridge_runs(
         text = operator.credentials()
         return operator.server(), text
 
-    replaced(login, renew, path, start_bridge, agents_on)
+    assert_replaced(login, renew, path, start_bridge, agents_on)
 
 
-def replaced(
+def assert_replaced(
     login: Login,
     renew: Callable[[], tuple[str, str]],
     path: Path,

@@ -52,8 +52,11 @@ class Scene:
             what=f"a leader of the stream other than {than}",
         )
 
-    def finish(self) -> None:
-        """Expect everything to go on and to be complete, and readiness to have told the truth."""
+    def finish(self) -> int:
+        """Expect everything to go on and to be complete, and readiness to have told the truth.
+
+        Gives how many events were acknowledged, all of which were delivered.
+        """
         for bridge in self.bridges:
             bridge.await_ready()
         self.load.goes_on("new events after all is whole again")
@@ -67,6 +70,7 @@ class Scene:
                 f"{probe.url} called itself ready and refused publishes: {probe.report()}; "
                 f"{probe.refusals[-1]}"
             )
+        return len(self.load.acked)
 
     def stop(self) -> None:
         """End all that it started."""

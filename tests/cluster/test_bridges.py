@@ -17,7 +17,7 @@ def test_a_rolling_restart_of_the_bridges_is_not_noticed(scene: Scene) -> None:
         assert bridge.stop(signal.SIGTERM) == 0, bridge.log
         scene.load.goes_on("the load on the two other bridges")
         bridge.revive()
-    scene.finish()
+    assert scene.finish() > 0
     for probe in scene.probes:
         assert not probe.refusals, probe.refusals
 
@@ -39,7 +39,7 @@ def test_a_bridge_killed_with_events_in_hand_loses_nothing(scene: Scene) -> None
     assert event["delivery_count"] == 2
     scene.load.goes_on("the load on the two other bridges")
     doomed.revive()
-    scene.finish()
+    assert scene.finish() > 0
 
 
 def _held(agent: Agent) -> int:

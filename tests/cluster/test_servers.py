@@ -15,14 +15,14 @@ def test_a_rolling_restart_of_nats_is_survived(scene: Scene) -> None:
         server.lame_duck()
         scene.cluster.heal(STREAM)
         scene.load.goes_on(f"the load after the restart of {name}")
-    scene.finish()
+    assert scene.finish() > 0
 
 
 def test_a_server_that_dies_for_good_is_not_missed(scene: Scene) -> None:
     victim = scene.start_with_all_on_one_server()
     scene.cluster[victim].kill()
     scene.await_another_leader(victim)
-    scene.finish()
+    assert scene.finish() > 0
     assert not scene.cluster[victim].running
 
 
@@ -32,4 +32,4 @@ def test_leaders_that_move_time_and_again_cost_nothing(scene: Scene) -> None:
         scene.cluster.move_stream(STREAM)
         scene.cluster.move_meta()
         scene.load.goes_on("the load under other leaders")
-    scene.finish()
+    assert scene.finish() > 0
