@@ -289,3 +289,24 @@ def test_events_of_a_stream_that_was_made_again_are_other_events(
         for number in (101, 102):
             eventually(partial(published, publisher, number), what="a stream")
         assert numbers(answer.result()["events"]) == [1, 2, 101, 102]
+
+
+def test_an_open_wait_goes_on_though_an_event_once_came_for_nobody(
+    agents: Agents, nats_url: str
+) -> None:
+    """A client leaves its pull behind, and what that brings is given back unread."""
+    publisher, reader = agents("publisher"), agents("reader")
+    gone = open_wait(agents.url, reader, "work?timeout=60000")
+    eventually(lambda: waiting(reader) == 1, what="the pull")
+    gone.close()
+    for number in range(20):
+        publisher.publish("work", {"n": number})
+        assert numbers(reader.events("work", timeout=10)) == [number]
+    name = subscription(nats_url, reader.project)
+    eventually(lambda: in_hand(nats_url, name) == 0, what="the acknowledgements")
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(reader.wait, "work", timeout=30)
+        eventually(lambda: waiting(reader) == 1, what="the pull")
+        delete(nats_url, name)
+        publisher.publish("work", {"n": 20})
+        assert numbers(answer.result()["events"]) == [20]

@@ -55,20 +55,24 @@ class Durables:
         self._places = places
         self._tail = tail
         self._feeds: dict[str, Feed] = {}
+        self._asking: set[asyncio.Task[None]] = set()
 
     async def watch(self) -> None:
-        """Ask how subscriptions stand of which this process does not see it all, until cancelled.
+        """Ask how subscriptions stand of which this process has not seen it all, until cancelled.
 
-        Other bridges serve them as well, or the server passed over an event that had expired.
+        Other bridges serve them as well, or an event came while nobody waited or was passed over.
         """
         while True:
             await asyncio.sleep(REFRESH_SECONDS)
             names = [name for name in self._places.with_gaps() if self._is_followed(name)]
-            try:
-                for state in await self._consumers.infos(names[:REFRESHED_AT_ONCE]):
-                    self._places.learn(state)
-            except Unavailable as error:
-                log.debug("how subscriptions stand is not known: %s", error)
+            await self._ask(names[:REFRESHED_AT_ONCE])
+
+    async def _ask(self, names: list[str]) -> None:
+        try:
+            for state in await self._consumers.infos(names):
+                self._places.learn(state)
+        except Unavailable as error:
+            log.debug("how subscriptions stand is not known: %s", error)
 
     def _is_followed(self, name: str) -> bool:
         """Tell whether gaps are worth a question: of what is waited for here, or may be lost."""
@@ -118,6 +122,10 @@ class Durables:
 
         feed = self._feeds[name] = Feed(name, self._inbox, repair, self._places)
         self._inbox.listen(name, feed.receive)
+        if self._places.of(name).has_gap:
+            asking = asyncio.create_task(self._ask([name]))
+            self._asking.add(asking)
+            asking.add_done_callback(self._asking.discard)
         return feed
 
     async def _repair(self, subscription: Subscription, *, only_new: bool) -> None:
