@@ -28,7 +28,8 @@ PAUSE_SECONDS = 0.1
 LEADERLESS_PAUSE_SECONDS = 0.5
 """A pause before asking again for a consumer that no server leads, as in an election."""
 
-MAX_REPAIRS = 3
+REPAIR_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.0)
+"""Seconds between tries: a consumer that has just been made is not known to every server yet."""
 
 Remaining = Callable[[], float]
 
@@ -153,12 +154,17 @@ class Feed:
 
     async def _fetch_now(self, waiter: _Waiter) -> None:
         """Take what is there without waiting for more; make the consumer again if it is gone."""
-        for _ in range(MAX_REPAIRS):
+        for pause in REPAIR_PAUSES:
             pull = await self._inbox.pull(self._name, waiter.room)
             why = await pull.ended
             if why not in (Ended.GONE, Ended.SILENT):
                 break
-            await self._mend()
+            try:
+                await self._mend()
+            except Leaderless:
+                if why is Ended.SILENT or not pause:
+                    raise
+            await asyncio.sleep(pause)
         else:
             raise Leaderless("the subscription's consumer is gone and cannot be made again")
         self._places.of(self._name).unanswered_since = None

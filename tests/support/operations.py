@@ -108,6 +108,17 @@ class World:
         for server in self._servers[1:]:
             server.kill()
         eventually(lambda: not self._ready, within=_SETTLE_SECONDS, what="unreadiness")
+        eventually(self._knows_of_no_leader, within=_SETTLE_SECONDS, what="the leader's end")
+
+    def _knows_of_no_leader(self) -> bool:
+        """Whether the server that is left has understood, until which it may not answer at all."""
+        password = _PASSWORDS["ADMIN_NATS_PASSWORD"]
+        try:
+            url = self._servers[0].url.replace("//", f"//admin:{password}@")
+            cluster = on_jetstream(url, _stream).cluster
+        except (nats.errors.Error, TimeoutError):
+            return False
+        return cluster is not None and not cluster.leader
 
     def heal(self) -> None:
         for server in self._servers[1:]:
@@ -209,8 +220,12 @@ def _healthy(url: str) -> bool:
         return False
 
 
+async def _stream(jetstream: JetStreamContext) -> api.StreamInfo:
+    return await jetstream.stream_info("EVENTS")
+
+
 async def _clusters(jetstream: JetStreamContext) -> list[api.ClusterInfo]:
-    stream = await jetstream.stream_info("EVENTS")
+    stream = await _stream(jetstream)
     consumers = await jetstream.consumers_info("EVENTS")
     found = [stream.cluster, *(consumer.cluster for consumer in consumers)]
     return [cluster for cluster in found if cluster is not None]
