@@ -37,6 +37,8 @@ PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 1.6
 IDLE_LOOK_SECONDS = 0.5
 CATCH_UP_SECONDS = 2.0
+LAG_SECONDS = 2.0
+"""How far the servers of a cluster may be behind each other."""
 
 
 class Tail:
@@ -58,6 +60,7 @@ class Tail:
         self._mirror: Mirror | None = None
         self._arrived: list[Message] = []
         self._caught_up_to = self._end = 0
+        self._end_seen_at = self._lag = 0.0
         self._skew = 0.0
         self._consumer = ""
         self._expected = 1
@@ -133,7 +136,8 @@ class Tail:
 
     def adopt(self, state: StreamState) -> None:
         """Take note of the stream that a new connection found; another one starts a new mirror."""
-        self._caught_up_to = self._end = state.last_sequence
+        self._caught_up_to = state.last_sequence
+        self._note_end(state)
         old = self._mirror
         if old is None or self.is_another(state):
             if old is not None:
@@ -177,7 +181,7 @@ class Tail:
         if state.epoch != self.epoch or state.last_sequence < read:
             await self._stream_lost()
             raise Unavailable(f"stream {self._stream} was made again; try again in a moment")
-        self._end = state.last_sequence
+        self._note_end(state)
         if self.last_sequence >= state.last_sequence:
             self._align(self.mirror, state)
         return state
@@ -289,7 +293,8 @@ class Tail:
                 self._asking += asking
         if why is Ended.EMPTY:
             self._settled = True
-            self._nothing_up_to = max(self._nothing_up_to, end_of_stream)
+            if self._is_certain(end_of_stream):
+                self._nothing_up_to = max(self._nothing_up_to, end_of_stream)
             self._changed.set()
             for future in asking:
                 if not future.done():
@@ -300,6 +305,21 @@ class Tail:
         elif why in (Ended.GONE, Ended.LOST, Ended.SILENT, None):
             self._restart.set()
             await asyncio.sleep(PAUSE_SECONDS)
+
+    def _note_end(self, state: StreamState) -> None:
+        if state.last_sequence != self._end or not self._end_seen_at:
+            self._end_seen_at = time.monotonic()
+        self._end = state.last_sequence
+        self._lag = LAG_SECONDS if state.replicas > 1 else 0.0
+
+    def _is_certain(self, end: int) -> bool:
+        """Tell whether nothing behind what was read means that nothing is to come up to there.
+
+        In a cluster the consumer may be on a server that has yet to hear of the newest messages.
+        """
+        if not self._lag:
+            return True
+        return end == self._end and time.monotonic() - self._end_seen_at >= self._lag
 
     @staticmethod
     async def _first_of(ended: asyncio.Future[Ended], restart: asyncio.Event) -> Ended | None:
