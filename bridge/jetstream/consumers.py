@@ -164,22 +164,18 @@ class Consumers:
         Raises Unavailable.
         """
         try:
-            await self._connection.request(
-                f"$JS.API.CONSUMER.DELETE.{self._stream}.{name}", timeout=ABANDON_SECONDS
-            )
+            await self.delete(name, ABANDON_SECONDS)
         except Unanswered:
             log.debug("nobody confirms that consumer %s is deleted", name)
-        except ApiError as error:
-            if error.err_code != CONSUMER_NOT_FOUND:
-                raise Unavailable(f"JetStream cannot delete {name}: {error}") from error
 
-    async def delete(self, name: str) -> bool:
+    async def delete(self, name: str, timeout: float = API_TIMEOUT_SECONDS) -> bool:
         """Delete a consumer; False if there is none of this name.
 
-        Raises Unavailable.
+        Raises Unavailable, Unanswered if nobody confirms it within `timeout` seconds.
         """
+        subject = f"$JS.API.CONSUMER.DELETE.{self._stream}.{name}"
         try:
-            await self._connection.request(f"$JS.API.CONSUMER.DELETE.{self._stream}.{name}")
+            await self._connection.request(subject, timeout=timeout)
         except ApiError as error:
             if error.err_code == CONSUMER_NOT_FOUND:
                 return False
