@@ -16,6 +16,7 @@ from nats.js.errors import ServerError
 from bridge.jetstream.message import Message
 from bridge.jetstream.progress import Progress
 from tests.support import Agent, Agents, BridgeProcess, NatsServer, eventually, on_jetstream
+from tests.support.jetstream import consumer_names
 from tests.test_delivery import numbers, open_wait, waiting
 
 
@@ -161,7 +162,7 @@ def subscription(nats_url: str, project: str) -> str:
     """Give the name of a project's only consumer, empty if there is none."""
 
     async def find(js: JetStreamContext) -> str:
-        names = [each.name for each in await js.consumers_info("EVENTS")]
+        names = await consumer_names(js)
         [found] = [name for name in names if name.startswith(f"{project}--")] or [""]
         return found
 

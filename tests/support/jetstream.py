@@ -21,3 +21,11 @@ def on_jetstream(url: str, work: Callable[[JetStreamContext], Awaitable[T]]) -> 
             await client.close()
 
     return asyncio.run(main())
+
+
+async def consumer_names(js: JetStreamContext) -> list[str]:
+    """Name every consumer of the bridge's stream, which JetStream lists a page at a time."""
+    names: list[str] = []
+    while page := await js.consumers_info("EVENTS", offset=len(names)):
+        names += [each.name for each in page]
+    return names
