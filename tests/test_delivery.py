@@ -54,6 +54,13 @@ def test_each_event_comes_once_and_in_order(agents: Agents) -> None:
     assert seen == list(range(250))
 
 
+def test_what_was_just_published_is_there(agent: Agent) -> None:
+    """nats-server acknowledges a message some time before its consumers know of it."""
+    for number in range(100):
+        agent.publish("step", {"n": number})
+        assert numbers(agent.events("step")) == [number]
+
+
 def test_a_waiting_poll_is_answered_when_its_event_comes(agents: Agents) -> None:
     publisher, reader = agents("publisher"), agents("reader")
     with ThreadPoolExecutor() as pool:

@@ -116,7 +116,7 @@ class Feed:
         try:
             looked = False
             try:
-                await self._fetch_now(waiter)
+                await self._fetch_now(waiter, last=remaining() <= MOMENT_SECONDS)
                 looked = True
             except Leaderless as error:
                 await self._sit_out(error, remaining)
@@ -152,10 +152,13 @@ class Feed:
         """Whether a wait has something and nothing more is there to fetch, or no room for it."""
         return bool(waiter.messages) and (waiter.messages[-1].pending == 0 or waiter.room <= 0)
 
-    async def _fetch_now(self, waiter: _Waiter) -> None:
-        """Take what is there without waiting for more; make the consumer again if it is gone."""
+    async def _fetch_now(self, waiter: _Waiter, *, last: bool = False) -> None:
+        """Take what is there without waiting for more; make the consumer again if it is gone.
+
+        The `last` look of a wait must not miss what was published just before it.
+        """
         for pause in REPAIR_PAUSES:
-            pull = await self._inbox.pull(self._name, waiter.room)
+            pull = await self._inbox.pull(self._name, waiter.room, settle=last)
             why = await pull.ended
             if why not in (Ended.GONE, Ended.SILENT):
                 break

@@ -31,6 +31,9 @@ MISSED_HEARTBEATS = 2.5
 NO_WAIT_SECONDS = 3.0
 """A pull that must not wait is answered at once; longer silence means that it was lost."""
 
+SETTLE_SECONDS = 0.025
+"""Under load nats-server acknowledges a message some milliseconds before its consumers know."""
+
 WATCH_SECONDS = 1.0
 PENDING_MESSAGES = 1_000_000
 MAX_BATCH_BYTES = 8 * 1024 * 1024
@@ -153,16 +156,22 @@ class Inbox:
         batch: int,
         expires: float | None = None,
         heartbeat: float = HEARTBEAT_SECONDS,
+        *,
+        settle: bool = False,
     ) -> Pull:
         """Ask for up to `batch` messages: those there now, or those that come in `expires` seconds.
 
-        While there are none the server is heard of every `heartbeat` seconds.
+        While there are none the server is heard of every `heartbeat` seconds. With `settle`, those
+        there now include all that was acknowledged before: it takes `SETTLE_SECONDS` to tell that
+        there are none.
         Raises Unavailable when there is no connection.
         """
         await self._connection.usable()
         request: dict[str, object] = {"batch": batch, "max_bytes": self.max_batch_bytes}
         if expires is None:
             request["no_wait"] = True
+            if settle:  # both together: those there now, and if there are none the first that comes
+                request["expires"] = int(SETTLE_SECONDS * _NANOSECONDS)
         else:
             request["expires"] = int(expires * _NANOSECONDS)
             if expires > 2 * heartbeat:

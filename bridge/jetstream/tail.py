@@ -37,7 +37,10 @@ PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 1.6
 IDLE_LOOK_SECONDS = 0.5
 CATCH_UP_SECONDS = 2.0
-LAG_SECONDS = 2.0
+LAG_SECONDS = 0.2
+"""How long a consumer may not know of a message that its server has stored."""
+
+CLUSTER_LAG_SECONDS = 2.0
 """How far the servers of a cluster may be behind each other."""
 
 
@@ -60,7 +63,8 @@ class Tail:
         self._mirror: Mirror | None = None
         self._arrived: list[Message] = []
         self._caught_up_to = self._end = 0
-        self._end_seen_at = self._lag = 0.0
+        self._end_seen_at = 0.0
+        self._lag = LAG_SECONDS
         self._skew = 0.0
         self._consumer = ""
         self._expected = 1
@@ -210,14 +214,13 @@ class Tail:
         """
         if not self._connection.is_up:
             return
-        if self._live:
-            await self.see_own_writes()
-            return
-        caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._asking.append(caught_up)
-        self._wanted.set()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(caught_up, CATCH_UP_SECONDS)
+        if not self._live:
+            caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._asking.append(caught_up)
+            self._wanted.set()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(caught_up, CATCH_UP_SECONDS)
+        await self.see_own_writes()
 
     async def see_own_writes(self) -> None:
         """Read as far as this process itself has stored."""
@@ -310,15 +313,13 @@ class Tail:
         if state.last_sequence != self._end or not self._end_seen_at:
             self._end_seen_at = time.monotonic()
         self._end = state.last_sequence
-        self._lag = LAG_SECONDS if state.replicas > 1 else 0.0
+        self._lag = CLUSTER_LAG_SECONDS if state.replicas > 1 else LAG_SECONDS
 
     def _is_certain(self, end: int) -> bool:
         """Tell whether nothing behind what was read means that nothing is to come up to there.
 
-        In a cluster the consumer may be on a server that has yet to hear of the newest messages.
+        The consumer, or in a cluster its server, may have yet to hear of the newest messages.
         """
-        if not self._lag:
-            return True
         return end == self._end and time.monotonic() - self._end_seen_at >= self._lag
 
     @staticmethod
