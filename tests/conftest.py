@@ -1,14 +1,18 @@
 """Fixtures: one nats-server and one bridge for the session, others for tests that break things."""
 
 import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from tests.support import Agent, Agents, BridgeProcess, NatsServer
 from tests.support.containers import nats_in_container
+
+SHARED_FOLDERS = {"tests/cluster", "tests/image"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,6 +27,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Let bridges do on NATS what helm/nats-user.conf allows; a container knows no users."""
     NatsServer.restricted = config.getoption("--nats") == "binary"
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell ignores Ctrl-C for what it starts in the background, and so would every program
+        # that tests start and interrupt.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give workers of `-n` whole files, or whole folders whose tests share a cluster or image."""
+    scheduler = LoadFileScheduling(config, log)
+    scheduler._split_scope = _unit
+    return scheduler
+
+
+def _unit(nodeid: str) -> str:
+    file = nodeid.partition("::")[0]
+    folder = file.rpartition("/")[0]
+    return folder if folder in SHARED_FOLDERS else file
 
 
 @pytest.fixture(scope="session", autouse=True)
