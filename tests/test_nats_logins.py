@@ -177,6 +177,12 @@ def user_in_the_url(folder: Path) -> Login:
     return Login(user_and_password(folder).server, {}, "alice:w0nderland@", hint)
 
 
+def encoded_in_the_url(folder: Path) -> Login:
+    users = 'authorization { users: [ { user: alice, password: "w0nder@/land:1" } ] }'
+    hint = "check the login in BRIDGE_NATS_URL"
+    return Login(users, {}, "alice:w0nder%40%2Fland%3A1@", hint)
+
+
 def token_in_the_url(folder: Path) -> Login:
     return Login(token(folder).server, {}, "t0ken@", "check the login in BRIDGE_NATS_URL")
 
@@ -210,7 +216,15 @@ def certificates(folder: Path) -> Login:
     return Login(f"tls {{ {demand}, verify: true }}", settings)
 
 
-LOGINS = [user_and_password, token, user_in_the_url, token_in_the_url, nkey, credentials]
+LOGINS = [
+    user_and_password,
+    token,
+    user_in_the_url,
+    encoded_in_the_url,
+    token_in_the_url,
+    nkey,
+    credentials,
+]
 
 
 def reason(bridge: BridgeProcess) -> str:

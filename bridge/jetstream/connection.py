@@ -13,6 +13,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
+from urllib.parse import ParseResult, unquote
 
 import nats.errors
 from nats.aio.client import Client
@@ -55,12 +56,19 @@ class ApiError(Exception):
 
 
 class _Client(Client):
-    """nats-py's client, but it names forbidden subjects as the server does, not in lower case."""
+    """nats-py's client, but it reads logins in URLs, and names forbidden subjects as they are."""
 
     @property
     def has_begun(self) -> bool:
         """Whether `connect` has come far enough for `close`, which fails otherwise."""
         return self._flush_queue is not None
+
+    @classmethod
+    def _parse_server_uri(cls, connect_url: str) -> ParseResult:
+        """Read a server's URL, in which a login may be percent-encoded (RFC 3986, 3.2.1)."""
+        url = super()._parse_server_uri(connect_url)
+        userinfo, at, host = url.netloc.rpartition("@")
+        return url._replace(netloc=unquote(userinfo) + at + host)
 
     async def _process_err(self, err_msg: str) -> None:
         # The parser gives the text in lower case, and still holds what it read.
