@@ -132,8 +132,13 @@ def test_what_installs_the_chart_names_things_that_are_there(path: Path, render:
     assert container["image"] == f"{repository}:{version}"
     built = [one for one in commands(path) if one[:2] == ["docker", "build"]]
     assert all(f"{repository}:{version}" in one for one in built)
-    tests = [one for one in commands(path) if one[1] == "test"]
-    assert tests == [["helm", "test", name, "--namespace", given.namespace]]
+    [(_, _, tested, *options)] = [one for one in commands(path) if one[1] == "test"]
+    taken.add_argument("--filter")
+    chosen = taken.parse_args(options)
+    assert (tested, chosen.namespace) == (name, given.namespace)
+    hooks = [one for one in objects if at(one, "metadata.annotations", {}).get("helm.sh/hook")]
+    named = {f"name={one['metadata']['name']}" for one in hooks}
+    assert chosen.filter in named or path != README, "NATS's chart has a test too, which fails here"
 
 
 def test_there_are_examples() -> None:

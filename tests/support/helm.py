@@ -94,6 +94,16 @@ class Helm4:
             raise HelmRefused(str(error)) from error
 
 
+def notes(chart: Path, values: str = "") -> str:
+    """Give what `helm install` prints in the end. Raises HelmRefused."""
+    try:
+        with helm_python.Chart.load(chart) as loaded:
+            files = loaded.render(_mapping(values), name=RELEASE, namespace=NAMESPACE)
+    except helm_python.HelmError as error:
+        raise HelmRefused(str(error)) from error
+    return next(text for path, text in files.items() if path.endswith("bridge/templates/NOTES.txt"))
+
+
 HELMS: Mapping[str, Helm] = {"helm3": Helm3(), "helm4": Helm4()}
 
 
