@@ -12,7 +12,6 @@
 
 {{- define "agent-event-bridge.checkSettings" -}}
 {{- $elsewhere := dict
-  "host" "nothing: the bridge listens on every address of its pod"
   "port" "containerPort"
   "config_dir" "catalog, for what would be in that folder"
   "data_dir" "nothing: a bridge with a NATS of its own outside stores no files"

@@ -20,7 +20,7 @@ env:
   - name: BRIDGE_DATA_DIR
     value: /tmp
   - name: BRIDGE_HOST
-    value: 0.0.0.0
+    value: {{ include "agent-event-bridge.setting" (list . "host" "0.0.0.0") | quote }}
   - name: BRIDGE_PORT
     value: {{ .Values.containerPort | quote }}
   {{- include "agent-event-bridge.natsEnv" . | nindent 2 }}

@@ -8,7 +8,7 @@ from bridge.catalog import load_catalog
 from bridge.settings import Settings
 from tests.chart.starting import PREFIX, Load, bridges, container_of
 from tests.support import BridgeProcess
-from tests.support.manifests import Object, at, of_kind, workloads
+from tests.support.manifests import Object, at, of_kind, resources, workloads
 
 CLOSING_SECONDS = 5
 """What the bridge may take, after the last answer, to close its connections."""
@@ -31,7 +31,7 @@ def test_it_would_start(objects: list[Object], load: Load) -> None:
         settings = load(objects, pod)
         ports = {one["name"]: one["containerPort"] for one in container_of(pod)["ports"]}
         assert settings.port == ports["http"], pod.where
-        assert settings.host == "0.0.0.0", f"{pod.where}: probes could not reach it"
+        assert settings.host in {"0.0.0.0", "::"}, f"{pod.where}: probes could not reach it"
         assert settings.nats_servers, f"{pod.where}: would start a NATS of its own"
         assert settings.key_configured, f"{pod.where}: has no key for tokens"
         assert settings.data_dir.is_dir(), f"{pod.where}: {settings.data_dir} is no volume"
@@ -61,6 +61,13 @@ def test_a_rollout_may_take_as_long_as_its_pods(objects: list[Object]) -> None:
             starting = probe["periodSeconds"] * probe["failureThreshold"]
             needed = pod.spec["terminationGracePeriodSeconds"] + starting
             assert pod.owner["spec"].get("progressDeadlineSeconds", 600) > needed, pod.where
+
+
+def test_it_has_memory_for_a_full_stream(objects: list[Object], load: Load) -> None:
+    """Each bridge holds the whole stream: killed for it, they all would be, time and again."""
+    for pod in bridges(objects):
+        limit = resources.quantity(at(container_of(pod), "resources.limits.memory"))
+        assert limit >= 3 * load(objects, pod).stream_max_bytes + 100 * 2**20 > 0, pod.where
 
 
 def test_it_is_given_time_to_stop(objects: list[Object], load: Load) -> None:

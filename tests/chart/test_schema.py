@@ -42,6 +42,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"settings": {"drain_seconds": "soon"}}, "drain_seconds"),
     ({"settings": {"stream_replicas": 6}}, "stream_replicas"),
     ({"settings": {"stream": "a.b"}}, "stream"),
+    ({"settings": {"host": "127.0.0.1"}}, "host"),
     ({"settings": {"jwt_algorithm": "none"}}, "jwt_algorithm"),
     ({"settings": {"jwt_algorithm": "RS256"}}, "auth.publicKey"),
     ({"catalog": {"topic": {}}}, "topic"),
