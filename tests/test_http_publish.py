@@ -153,6 +153,52 @@ def test_unknown_fields_are_named_with_their_nearest_neighbour(agent: Agent) -> 
     assert stored(agent)[0]["ttl_seconds"] == 86_400
 
 
+@pytest.mark.parametrize(
+    ("field", "advice"),
+    [
+        ("agent_id", "the token says who you are; leave it out"),
+        ("agent_type", "the token says who you are"),
+        ("project_id", "the token says who you are"),
+        ("projectId", "the token says who you are"),
+        ("ttl", "`ttl_seconds`"),
+        ("ttlSeconds", "`ttl_seconds`"),
+        ("type", "`event_type`"),
+        ("event", "`event_type`"),
+        ("name", "`event_type`"),
+        ("eventType", "`event_type`"),
+        ("id", "`event_id`"),
+        ("idempotency_key", "`event_id`"),
+        ("Idempotency-Key", "`event_id`"),
+        ("eventId", "`event_id`"),
+        ("evnt_id", "`event_id`"),
+        ("payload", "`data`"),
+        ("body", "`data`"),
+        ("message", "`data`"),
+        ("agent", "`publisher`"),
+        ("sender", "`publisher`"),
+        ("source", "`publisher`"),
+        ("from", "`publisher`"),
+        ("correlation", "`correlation_id`"),
+        ("correlationId", "`correlation_id`"),
+        ("topics", "`topic`"),
+        ("parent_id", "inside `data`"),
+        ("user_id", "inside `data`"),
+        ("tenant_id", "inside `data`"),
+        ("event_kind", "`event_type`"),
+        ("x" * 10_000, "inside `data`"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_what_is_said_of_an_unknown_field_does_not_mislead(
+    agent: Agent, field: str, advice: str
+) -> None:
+    """Nobody's own ID is to become the event's: all events but the first would be duplicates."""
+    (said,) = agent.http.post("/events/checkpoint", json={field: "x"}).json()["warnings"]
+    assert f"`{field[:80]}`" in said
+    assert advice in said
+    assert said.count("`event_id`") == advice.count("`event_id`")
+
+
 def test_a_standard_type_on_an_unusual_topic_is_warned_of(agent: Agent) -> None:
     receipt = agent.publish("tests_passing", COMPLETE, topic="deployment")
     assert receipt["topic"] == "deployment"
@@ -224,6 +270,13 @@ class TestRepeats:
         both = agent.http.post("/events/checkpoint", json={"event_id": "once"}, headers=headers)
         assert both.json()["duplicate"] is True
         assert len(stored(agent)) == 1
+
+    @pytest.mark.parametrize("raw", ["é-\U0001f600".encode(), "é".encode("latin-1")])
+    def test_the_header_is_utf_8_or_else_latin_1(self, agent: Agent, raw: bytes) -> None:
+        meant = "é" if len(raw) == 1 else "é-\U0001f600"
+        headers = {b"Idempotency-Key": raw}
+        answer = agent.http.post("/events/checkpoint", json={"event_id": meant}, headers=headers)
+        assert (answer.status_code, answer.json()["event_id"]) == (202, meant)
 
     def test_a_header_that_differs_from_the_field_is_refused(self, agent: Agent) -> None:
         answer = agent.http.post(

@@ -1,6 +1,5 @@
 """Bodies: the JSON of a publish request, validated once, as new events."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,21 +14,12 @@ from bridge.events import (
     NewEvent,
     correlation_in,
 )
+from bridge.http.misnamed import EVENT_FIELDS, unknown_field
 
 MAX_BATCH = 1000
 MAX_ID_CHARACTERS = 128
 
-FIELDS = (
-    "event_type",
-    "publisher",
-    "topic",
-    "data",
-    "correlation_id",
-    "ttl_seconds",
-    "priority",
-    "event_id",
-)
-_KNOWN = frozenset(FIELDS)
+_KNOWN = frozenset(EVENT_FIELDS)
 
 
 def new_event(content: Any, event_type: str | None, idempotency_key: str | None = None) -> NewEvent:
@@ -46,7 +36,7 @@ def new_event(content: Any, event_type: str | None, idempotency_key: str | None 
     if None in content.values():
         given = {key: value for key, value in content.items() if value is not None}
     data = _data(given)
-    warnings = [_unknown(name) for name in content if name not in _KNOWN]
+    warnings = [unknown_field(name) for name in content if name not in _KNOWN]
     if "correlation_id" in data and correlation_in(data) is None:
         warnings.append(
             "`data.correlation_id` is not a text of 1 to 256 characters, so the event is not found "
@@ -198,12 +188,6 @@ def _event_id(given: Mapping[str, Any], key: str | None) -> str | None:
             "`event_id` may not have control characters, nor spaces at its ends", field="event_id"
         )
     return found
-
-
-def _unknown(name: str) -> str:
-    near = difflib.get_close_matches(name, FIELDS, n=1, cutoff=0.6)
-    hint = f"did you mean `{near[0]}`?" if near else "put it inside `data` to publish it"
-    return f"unknown field `{name[:80]}` was ignored; {hint}"
 
 
 def _kind(value: Any) -> str:

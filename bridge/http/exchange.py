@@ -77,6 +77,20 @@ class Exchange:
         value = self._headers.get(name)
         return None if value is None else str(value, "latin-1")
 
+    def text_header(self, name: bytes) -> str | None:
+        """Give a header that holds a text of its sender's, by its lower-case name.
+
+        Clients write UTF-8 in it, although HTTP knows nothing but bytes here (RFC 9110 section
+        5.5); what is none is read as Latin-1.
+        """
+        value = self._headers.get(name)
+        if value is None:
+            return None
+        try:
+            return str(value, "utf-8")
+        except UnicodeDecodeError:
+            return str(value, "latin-1")
+
     async def body(self, limit: int) -> bytes:
         """Read the whole body, at most `limit` bytes. Raises EventTooLarge or ClientGone."""
         declared = self.header(b"content-length")

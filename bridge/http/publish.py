@@ -40,7 +40,7 @@ class Publish:
         )
         exchange.extra_headers = self._access.limiter.take(principal)
         content = decode(await exchange.body(self._max_event_bytes))
-        new = new_event(content, event_type, exchange.header(b"idempotency-key"))
+        new = new_event(content, event_type, exchange.text_header(b"idempotency-key"))
         receipt = await self._bus.publish(principal, new)
         self._count(receipt)
         await exchange.answer(ACCEPTED, _answer(receipt))

@@ -1,0 +1,78 @@
+"""Misnamed fields: which field of a body an unknown one was probably meant to be.
+
+A hint is followed without a second thought, so one that may mislead is worse than none: whoever
+calls the field of their own ID `event_id` publishes one event and duplicates of it.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+EVENT_FIELDS = (
+    "event_type",
+    "publisher",
+    "topic",
+    "data",
+    "correlation_id",
+    "ttl_seconds",
+    "priority",
+    "event_id",
+)
+"""What an event in a body may have."""
+
+WHO = "the token says who you are; leave it out"
+
+_MEANT: Mapping[str, str] = {
+    "ttl": "ttl_seconds",
+    "type": "event_type",
+    "event": "event_type",
+    "name": "event_type",
+    "event_name": "event_type",
+    "id": "event_id",
+    "idempotency_key": "event_id",
+    "payload": "data",
+    "body": "data",
+    "message": "data",
+    "agent": "publisher",
+    "sender": "publisher",
+    "source": "publisher",
+    "from": "publisher",
+    "correlation": "correlation_id",
+}
+_IDENTITY = frozenset({"agent_id", "agent_type", "project_id", "project"})
+_CLOSE = 0.6
+_REALLY_CLOSE = 0.9
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_LONGEST = 80
+
+
+@lru_cache(1024)
+def unknown_field(name: str) -> str:
+    """Say that a field of an event was ignored, and what to do about it."""
+    return f"unknown field `{name[:_LONGEST]}` was ignored; {_remedy(snake(name[:_LONGEST]))}"
+
+
+def snake(name: str) -> str:
+    """Spell a name as the contract spells names.
+
+    >>> snake("correlationId"), snake("TTL-Seconds")
+    ('correlation_id', 'ttl_seconds')
+    """
+    return _HUMP.sub("_", name).replace("-", "_").lower()
+
+
+def _remedy(name: str) -> str:
+    if name in _IDENTITY:
+        return WHO
+    meant = _MEANT.get(name) or _nearest(name)
+    return f"did you mean `{meant}`?" if meant else "put it inside `data` to publish it"
+
+
+def _nearest(name: str) -> str | None:
+    near = difflib.get_close_matches(name, EVENT_FIELDS, n=2, cutoff=_CLOSE)
+    return next((each for each in near if each != "event_id" or _is_close(name, each)), None)
+
+
+def _is_close(name: str, field: str) -> bool:
+    return difflib.SequenceMatcher(None, name, field).ratio() >= _REALLY_CLOSE
