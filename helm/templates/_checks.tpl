@@ -52,6 +52,9 @@
 {{- if and .Values.nats.enabled (((.Values.nats.config).nats).tls).enabled -}}
 {{- fail "nats.config.nats.tls is not for the bundled NATS; install the nats chart on its own and set nats.enabled: false, externalNats.urls and externalNats.tls" -}}
 {{- end -}}
+{{- if and .Values.nats.enabled .Values.nats.namespaceOverride -}}
+{{- fail "nats.namespaceOverride is not for the bundled NATS, whose users are in the namespace of the release; install the nats chart on its own and set nats.enabled: false and externalNats.urls" -}}
+{{- end -}}
 {{- $logins := list -}}
 {{- range $key := list "credentialsKey" "nkeyKey" "tokenKey" "userKey" -}}
 {{- if get $nats $key }}{{ $logins = append $logins $key }}{{ end -}}

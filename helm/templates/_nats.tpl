@@ -20,11 +20,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- .Release.Name }}-nats-auth
 {{- end }}
 
+{{/* With the namespace, so that a bridge in a pod of another one finds it too. */}}
 {{- define "agent-event-bridge.natsUrl" -}}
 {{- if .Values.nats.enabled -}}
 {{- $host := (.Values.nats.service).name | default (include "agent-event-bridge.natsName" .) -}}
-{{- with .Values.nats.namespaceOverride }}{{ $host = printf "%s.%s" $host . }}{{ end -}}
-nats://{{ $host }}:{{ include "agent-event-bridge.natsPort" . }}
+nats://{{ $host }}.{{ .Release.Namespace }}:{{ include "agent-event-bridge.natsPort" . }}
 {{- else -}}
 {{- $urls := .Values.externalNats.urls -}}
 {{- kindIs "slice" $urls | ternary $urls (list $urls) | join "," }}

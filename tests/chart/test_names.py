@@ -116,15 +116,19 @@ def caught(own: list[Object], others: list[Object]) -> list[str]:
 @pytest.mark.parametrize(
     ("release", "nats", "host"),
     [
-        ("demo", {}, "nats://demo-nats:4222"),
-        ("nats", {}, "nats://nats:4222"),
-        ("my-nats-2", {}, "nats://my-nats-2:4222"),
-        ("demo", {"nameOverride": "bus"}, "nats://demo-bus:4222"),
-        ("bus-1", {"nameOverride": "bus"}, "nats://bus-1:4222"),
-        ("demo", {"fullnameOverride": "stream"}, "nats://stream:4222"),
-        ("demo", {"fullnameOverride": "s" * 70}, f"nats://{'s' * 63}:4222"),
-        (LONG, {"nameOverride": "a-long-name"}, f"nats://{(LONG + '-a-long-name')[:63]}:4222"),
-        ("demo", {"config": {"nats": {"port": 4333}}}, "nats://demo-nats:4333"),
+        ("demo", {}, "nats://demo-nats.agents:4222"),
+        ("nats", {}, "nats://nats.agents:4222"),
+        ("my-nats-2", {}, "nats://my-nats-2.agents:4222"),
+        ("demo", {"nameOverride": "bus"}, "nats://demo-bus.agents:4222"),
+        ("bus-1", {"nameOverride": "bus"}, "nats://bus-1.agents:4222"),
+        ("demo", {"fullnameOverride": "stream"}, "nats://stream.agents:4222"),
+        ("demo", {"fullnameOverride": "s" * 70}, f"nats://{'s' * 63}.agents:4222"),
+        (
+            LONG,
+            {"nameOverride": "a-long-name"},
+            f"nats://{(LONG + '-a-long-name')[:63]}.agents:4222",
+        ),
+        ("demo", {"config": {"nats": {"port": 4333}}}, "nats://demo-nats.agents:4333"),
     ],
 )
 @pytest.mark.parametrize("helm", HELMS)
@@ -133,6 +137,6 @@ def test_the_bundled_nats_is_found_under_its_name(
 ) -> None:
     objects = render(text_of({"nats": nats}), name=release, helm=helm)
     assert load(objects, bridges(objects)[0]).nats_servers == [host]
-    name, _, port = host.removeprefix("nats://").partition(":")
+    name, port = host.removeprefix("nats://").split(".agents:")
     services = {one["metadata"]["name"]: one for one in of_kind(objects, "Service")}
     assert services[name]["spec"]["ports"][0]["port"] == int(port), "as the stand-in names it"

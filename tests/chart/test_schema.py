@@ -56,6 +56,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         "externalNats.existingSecret",
     ),
     ({"nats": {"enabled": "yes"}}, "enabled"),
+    ({"nats": {"namespaceOverride": "elsewhere"}}, "externalNats.urls"),
     ({"ingress": {"enabled": True}}, "hosts"),
     ({"ingress": {"hosts": [{"host": "a.example.org"}]}}, "hosts"),
     ({"httpRoute": {"enabled": True}}, "parentRefs"),

@@ -146,7 +146,7 @@ def test_a_sidecar_would_start(parent: Path, helm: Helm, load: Load) -> None:
     settings = load(objects, pod)
     assert where(pod.owner) == "Deployment/demo-agents"
     assert list(references.resolved(frozenset(), objects)) == []
-    assert settings.nats_servers == ["nats://demo-nats:4222"]
+    assert settings.nats_servers == ["nats://demo-nats.agents:4222"]
     assert settings.key_configured
 
 
