@@ -289,7 +289,7 @@ class TestBodies:
             "a.b",
             "a%2Fb",
             "a/b",
-            "checkpoint/",
+            "a%2F/b",
             "*",
             "%3E",
             "_private",

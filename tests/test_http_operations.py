@@ -267,11 +267,68 @@ class TestDescription:
 class TestEveryAnswer:
     @pytest.mark.parametrize(
         "path",
-        ["/", "/api", "/api/", "/api/nothing", "/api/eventsandmore", "/api/events/", "//", "/%2e"],
+        ["/", "/api", "/api/", "/api/nothing", "/api/eventsandmore", "/nothing/", "//", "/%2e"],
     )
     def test_what_is_nowhere_is_told(self, client: httpx.Client, path: str) -> None:
         url = httpx.URL(client.base_url, raw_path=path.encode())
-        assert_problem(client.get(url), "REQ_002", says="/openapi.json")
+        told = assert_problem(client.get(url), "REQ_002", says="/openapi.json")
+        assert "did you mean" not in told["message"]
+
+    @pytest.mark.parametrize("path", ["/", "/api", "/api/", "/v1"])
+    def test_the_root_says_where_things_are(self, client: httpx.Client, path: str) -> None:
+        told = assert_problem(client.get(path), "REQ_002", says="POST /api/events/{event_type}")
+        assert "GET /api/events/wait/{event_types}" in told["message"]
+        assert "/health" in told["message"]
+
+    @pytest.mark.parametrize(
+        ("path", "meant"),
+        [
+            ("/events", "/api/events"),
+            ("/events/tests_passing", "/api/events/tests_passing"),
+            ("/events/wait/a,b", "/api/events/wait/a,b"),
+            ("/subscriptions", "/api/subscriptions"),
+            ("/tokens/refresh", "/api/tokens/refresh"),
+            ("/api/api/events/a", "/api/events/a"),
+            ("/api/v1/events/a", "/api/events/a"),
+            ("/v1/events", "/api/events"),
+            ("/api/publish/a", "/api/events/a"),
+            ("/api/wait/a", "/api/events/wait/a"),
+            ("/api/health", "/health"),
+            ("/api/status/", "/status"),
+            ("/api/metrics", "/metrics"),
+            ("/api/livez", "/livez"),
+            ("/api/readyz", "/readyz"),
+            ("/healthz", "/health"),
+            ("/health/", "/health"),
+            ("//metrics", "/metrics"),
+        ],
+    )
+    def test_what_was_meant_is_told(self, client: httpx.Client, path: str, meant: str) -> None:
+        url = httpx.URL(client.base_url, raw_path=path.encode())
+        assert_problem(client.get(url), "REQ_002", says=f"did you mean {meant}? ")
+
+    def test_slashes_may_be_doubled_or_stand_at_the_end(
+        self, agents: Agents, bridge: BridgeProcess
+    ) -> None:
+        """Base URLs that end in a slash bring them in."""
+        agent = agents("spawner", permissions=["publish_events", "spawn_agents"])
+
+        def ask(method: str, path: str, **given: Any) -> Any:
+            url = httpx.URL(bridge.url, raw_path=path.encode())
+            answer = common(agent.http.request(method, url, **given))
+            assert answer.is_success, answer.text
+            return answer.json() if answer.content else None
+
+        for path in ("//api/events/a", "/api//events/a", "/api/events/a/", "//api///events//a//"):
+            ask("POST", path, json={})
+        ask("POST", "/api/events/", json=[{"event_type": "a"}])
+        assert len(ask("GET", "/api/events/")["events"]) == 5
+        assert len(ask("GET", "/api//events/wait/a/?timeout=0")["events"]) == 5
+        (found,) = ask("GET", "/api/subscriptions/")["subscriptions"]
+        ask("DELETE", f"//api/subscriptions/{found['name']}/")
+        assert agent.subscriptions() == []
+        assert ask("POST", "/api/tokens/", json={"agent_id": "coder-1"})["token"]
+        assert ask("POST", "/api/tokens//refresh/")["token"]
 
     @pytest.mark.parametrize("path", ["/api/nothing/%C3%A9%FF", "/" + "x" * 60_000])
     def test_odd_paths_are_told_of_in_short(self, client: httpx.Client, path: str) -> None:
@@ -290,9 +347,9 @@ class TestEveryAnswer:
             ("/api/subscriptions/a", "DELETE"),
             ("/api/tokens", "POST"),
             ("/api/tokens/refresh", "POST"),
-            ("/livez", "GET"),
-            ("/readyz", "GET"),
-            ("/health", "GET"),
+            ("/livez", "GET, HEAD"),
+            ("/readyz", "GET, HEAD"),
+            ("/health", "GET, HEAD"),
             ("/status", "GET"),
             ("/metrics", "GET"),
         ],
@@ -307,8 +364,25 @@ class TestEveryAnswer:
             assert answer.headers["allow"] == allowed
             assert told["details"] == {"allowed": allowed.split(", ")}
         head = common(client.head(path))
-        assert (head.status_code, head.content) == (405, b"")
-        assert head.headers["allow"] == allowed
+        assert (head.status_code, head.content) == (200 if "HEAD" in allowed else 405, b"")
+        assert head.headers.get("allow") == (None if "HEAD" in allowed else allowed)
+
+    @pytest.mark.parametrize(
+        ("method", "path", "says"),
+        [
+            ("GET", "/events/tests_passing", "GET /api/events/wait/tests_passing waits"),
+            ("GET", "/events/tests_passing", "GET /api/events?type=tests_passing shows"),
+            ("GET", "/events/a.b/c", "GET /api/events/wait/{event_type} waits"),
+            ("POST", "/events/wait/a", "POST /api/events/a publishes"),
+            ("POST", "/events/wait/a,b", "POST /api/events/{event_type} publishes"),
+            ("DELETE", "/subscriptions", "DELETE /api/subscriptions/{name}"),
+            ("GET", "/subscriptions/a", "GET /api/subscriptions lists"),
+        ],
+    )
+    def test_a_wrong_method_is_told_what_does_it(
+        self, agent: Agent, method: str, path: str, says: str
+    ) -> None:
+        assert_problem(agent.http.request(method, path, json={}), "REQ_003", says=says)
 
     @pytest.mark.parametrize("given", ["abc-123", "a b", "x" * 128, '"quoted"', "{}"])
     def test_a_request_id_is_echoed(self, agent: Agent, bridge: BridgeProcess, given: str) -> None:

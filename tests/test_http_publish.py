@@ -114,8 +114,10 @@ def test_names_may_be_anything_of_their_alphabet(agent: Agent, name: str) -> Non
 
 
 def test_an_event_type_may_be_called_wait(agent: Agent) -> None:
-    agent.publish("wait", {"n": 1})
-    agent.publish_many([{"event_type": "wait", "data": {"n": 2}}])
+    (said,) = agent.publish("wait", {"n": 1})["warnings"]
+    assert "GET /api/events/wait/{event_types}" in said
+    (receipt,) = agent.publish_many([{"event_type": "wait", "data": {"n": 2}}])
+    assert "warnings" not in receipt
     assert [event["data"]["n"] for event in agent.events("wait")] == [1, 2]
 
 

@@ -18,6 +18,7 @@ from bridge.http.edge import Edge
 from bridge.http.metrics import Metrics
 from bridge.http.openapi import describe
 from bridge.http.operations import operations_routes
+from bridge.http.paths import PROBES, nowhere, other_method
 from bridge.http.publish import Publish
 from bridge.http.rest import exchange_of, rest_routes
 from bridge.http.wait import Wait
@@ -114,11 +115,11 @@ async def _fail(request: Request, error: Exception) -> Response:  # noqa: ARG001
 
 def _own(request: Request, error: HTTPException) -> BridgeError:
     """Turn the framework's own refusals into the bridge's."""
-    path = request.url.path[:200]
+    path, method = exchange_of(request).path, request.method
     if error.status_code == 405:
         allowed = [part.strip() for part in (error.headers or {}).get("Allow", "").split(",")]
-        told = f"{path} takes {' or '.join(allowed)}, not {request.method}"
-        return MethodNotAllowed(told, allowed=allowed)
+        allowed += ["HEAD"] if path in PROBES else []
+        return MethodNotAllowed(other_method(path, method, allowed), allowed=allowed)
     if error.status_code == 404:
-        return NotFound(f"there is nothing at {path}; GET /openapi.json lists what there is")
+        return NotFound(nowhere(path))
     return RequestInvalid(str(error.detail))

@@ -37,6 +37,11 @@ def new_event(content: Any, event_type: str | None, idempotency_key: str | None 
         given = {key: value for key, value in content.items() if value is not None}
     data = _data(given)
     warnings = [unknown_field(name) for name in content if name not in _KNOWN]
+    if event_type == "wait":
+        warnings.append(
+            "this published an event of the type `wait`; to wait for events use "
+            "GET /api/events/wait/{event_types}"
+        )
     if "correlation_id" in data and correlation_in(data) is None:
         warnings.append(
             "`data.correlation_id` is not a text of 1 to 256 characters, so the event is not found "

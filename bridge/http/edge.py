@@ -13,14 +13,13 @@ from bridge.bus import Bus
 from bridge.errors import BridgeError, MethodNotAllowed
 from bridge.http.exchange import ClientGone, Exchange
 from bridge.http.metrics import Metrics
+from bridge.http.paths import EVENTS, WAIT, other_method, tidy
 from bridge.http.problem import tell
 from bridge.http.publish import Publish
 from bridge.http.wait import Wait
 
 log = logging.getLogger("bridge.http")
 
-_EVENTS = "/api/events"
-_WAIT = "/api/events/wait"
 CLIENT_CLOSED_REQUEST = 499
 """What a request whose client went away counts as; nobody receives it."""
 
@@ -47,6 +46,8 @@ class Edge:
         if scope["type"] != "http":
             await self._rest(scope, receive, send)
             return
+        if "//" in scope["path"] or scope["path"].endswith("/"):
+            tidy(scope)
         exchange = Exchange(scope, receive, send)
         exchange.closing = self._bus.draining
         try:
@@ -71,23 +72,23 @@ class Edge:
 
     async def _dispatch(self, exchange: Exchange) -> None:
         path, method = exchange.path, exchange.method
-        if not path.startswith(_EVENTS):
+        if not path.startswith(EVENTS):
             await self._others(exchange)
-        elif path.startswith(_WAIT + "/") or (path == _WAIT and method != "POST"):
+        elif path.startswith(WAIT + "/") or (path == WAIT and method != "POST"):
             # `wait` may be an event's type as well: a POST publishes it.
-            self._allow(exchange, *(("GET", "POST") if path == _WAIT else ("GET",)))
+            self._allow(exchange, *(("GET", "POST") if path == WAIT else ("GET",)))
             exchange.route = "wait"
-            await self._wait(exchange, path[len(_WAIT) + 1 :] or None)
-        elif path in (_EVENTS, _EVENTS + "/") and method == "POST":
+            await self._wait(exchange, path[len(WAIT) + 1 :] or None)
+        elif path == EVENTS and method == "POST":
             exchange.route = "publish_many"
             await self._publish.many(exchange)
-        elif path == _EVENTS:
+        elif path == EVENTS:
             self._allow(exchange, "GET", "POST")
             await self._others(exchange)
-        elif path.startswith(_EVENTS + "/") and len(path) > len(_EVENTS) + 1:
+        elif path.startswith(EVENTS + "/"):
             self._allow(exchange, "POST")
             exchange.route = "publish"
-            await self._publish.one(exchange, path[len(_EVENTS) + 1 :])
+            await self._publish.one(exchange, path[len(EVENTS) + 1 :])
         else:
             await self._others(exchange)
 
@@ -101,7 +102,7 @@ class Edge:
     def _allow(exchange: Exchange, *methods: str) -> None:
         if exchange.method not in methods:
             raise MethodNotAllowed(
-                f"{exchange.path[:200]} takes {' or '.join(methods)}, not {exchange.method}",
+                other_method(exchange.path, exchange.method, methods),
                 allowed=list(methods),
             )
 

@@ -49,12 +49,14 @@ def operations_routes(bus: Bus, access: Access, metrics: Metrics) -> APIRouter:
 
 
 def _probes(router: APIRouter, bus: Bus, started: float) -> None:
+    @router.head("/livez", include_in_schema=False)
     @router.get("/livez")
     async def live(request: Request) -> dict[str, str]:
         """Answer as long as the process can: asks nothing of NATS."""
         exchange_of(request).route = "probe"
         return {"status": "ok"}
 
+    @router.head("/readyz", include_in_schema=False)
     @router.get("/readyz", responses={503: {"description": "Not ready; `reason` says why"}})
     async def ready(request: Request) -> JSONResponse:
         """Answer 200 when events can be served: connected, stream read, not shutting down."""
@@ -64,6 +66,7 @@ def _probes(router: APIRouter, bus: Bus, started: float) -> None:
             return JSONResponse({"status": "unavailable", "reason": problem}, 503)
         return JSONResponse({"status": "ok"})
 
+    @router.head("/health", include_in_schema=False)
     @router.get(
         "/health", response_model=schemas.Health, responses={503: {"model": schemas.Health}}
     )
