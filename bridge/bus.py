@@ -224,7 +224,8 @@ class Bus:
         held = Held(self._jetstream.ack_wait, self._note_given_back)
         events: list[Event] = []
         pending, there = 0, None
-        left = self._left(deadline)
+        gap = await self._gap_of(subscription)
+        left = self._left(deadline if gap is None else 0.0)
         try:
             while len(events) < query.count:
                 messages = await self._jetstream.fetch(
@@ -239,6 +240,7 @@ class Bus:
                 there = pending if there is None else there - len(messages)
                 if left() <= 0 and (there <= 0 or self._draining):
                     break
+            read_up_to = max(read_up_to, self._jetstream.passed(subscription))
             more = pending > 0 and await self._more_behind(interest, read_up_to)
         except BaseException:
             await held.give_back()
@@ -248,9 +250,15 @@ class Bus:
             events,
             next_cursor=write_cursor(epoch, read_up_to),
             more_available=more,
-            timed_out=len(events) < query.count,
+            timed_out=len(events) < query.count and gap is None,
+            gap=gap,
             held=held,
         )
+
+    async def _gap_of(self, subscription: Subscription) -> Gap | None:
+        """Say what the subscription missed; how much, unless that depends on a filter."""
+        lost = await self._jetstream.lost(subscription)
+        return Gap("evicted", None if subscription.interest.filter else lost) if lost else None
 
     async def _take(
         self, messages: Sequence[Message], interest: Interest, events: list[Event], held: Held
@@ -308,7 +316,7 @@ class Bus:
             events,
             next_cursor=write_cursor(mirror.epoch, after),
             more_available=full and self._any_behind(interest, after),
-            timed_out=len(events) < query.count,
+            timed_out=len(events) < query.count and gap is None,
             gap=gap,
         )
 

@@ -9,6 +9,7 @@ from bridge.errors import CursorInvalid, Unavailable
 from bridge.jetstream import JetStream, Mirror
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _SPACE_FOR_PLUS = re.compile(r" (?=\d\d:?\d\d$)")
 CATCH_UP_SECONDS = 2.0
 
@@ -46,15 +47,26 @@ async def locate(jetstream: JetStream, project: str, text: str) -> Position:
         return await _at_cursor(jetstream, project, text)
     if _DATE.match(text):
         return _at_time(jetstream.mirror, project, text)
+    return await _at_event(jetstream, project, text)
+
+
+async def _at_event(jetstream: JetStream, project: str, text: str) -> Position:
+    """Find an event by its ID; one that looks like a bridge's own was there and is gone."""
     entry = jetstream.mirror.by_id(project, text)
-    if entry is None:
-        raise CursorInvalid(
-            f"{text[:80]!r} is not a position: no retained event of this project has that ID. Use "
-            "a `cursor` or `next_cursor` from an earlier answer exactly as given, an event ID, an "
-            "RFC 3339 time such as 2026-01-31T12:00:00Z, `earliest` or `now`.",
-            given=text[:80],
-        )
-    return Position(entry.event.sequence)
+    if entry is None:  # another replica may have stored it a moment ago
+        await _see(jetstream, await jetstream.verify())
+        entry = jetstream.mirror.by_id(project, text)
+    if entry is not None:
+        return Position(entry.event.sequence)
+    if _UUID.fullmatch(text):
+        return Position(jetstream.mirror.first_sequence - 1, Gap("evicted", None))
+    raise CursorInvalid(
+        f"{text[:80]!r} is not a position: no retained event of this project has that ID; if it "
+        "had, read on from `earliest`. Use a `cursor` or `next_cursor` from an earlier answer "
+        "exactly as given, an event ID, an RFC 3339 time such as 2026-01-31T12:00:00Z, `earliest` "
+        "or `now`.",
+        given=text[:80],
+    )
 
 
 async def _at_cursor(jetstream: JetStream, project: str, text: str) -> Position:

@@ -61,6 +61,17 @@ def test_what_was_just_published_is_there(agent: Agent) -> None:
         assert numbers(agent.events("step")) == [number]
 
 
+def test_the_cursor_of_an_empty_answer_is_not_before_what_was_delivered(agents: Agents) -> None:
+    """Nor before what a subscription to new events was to pass over."""
+    publisher, reader = agents("publisher"), agents("reader")
+    for number in range(50):
+        receipt = publisher.publish("step", {"n": number})
+        fresh = reader.wait("step", deliver="new", filter=f"n:>{number}")
+        assert fresh["next_cursor"] >= receipt["cursor"]
+        [event] = reader.events("step")
+        assert reader.wait("step")["next_cursor"] >= event["cursor"]
+
+
 def test_a_waiting_poll_is_answered_when_its_event_comes(agents: Agents) -> None:
     publisher, reader = agents("publisher"), agents("reader")
     with ThreadPoolExecutor() as pool:

@@ -136,6 +136,16 @@ def test_one_event_too_many_evicts_the_first_and_a_reader_is_told(
     assert agent.wait("filling", since=receipts[4]["cursor"])["gap"]["lost"] == 4
 
 
+def test_an_evicted_event_as_a_position_is_a_gap(
+    small: BridgeProcess, agents_on: AgentsOn
+) -> None:
+    agent = agents_on(small)()
+    [first, *_] = fill(agent, 1, 120)
+    batch = agent.wait("filling", since=first["event_id"], limit=10)
+    assert batch["gap"] == {"reason": "evicted", "lost": None}
+    assert numbers(batch["events"]) == list(range(21, 31))
+
+
 def test_a_gap_is_told_at_once_though_nothing_matches(
     small: BridgeProcess, agents_on: AgentsOn
 ) -> None:
@@ -190,18 +200,91 @@ def test_what_the_bridge_never_saw_is_not_counted_as_kept(
     assert batch["gap"]["lost"] in (600, None)
 
 
-def test_a_durable_subscription_goes_on_at_the_oldest_retained_event(
-    small: BridgeProcess, agents_on: AgentsOn
-) -> None:
-    agents = agents_on(small)
-    agent = agents()
-    fill(agent, 1, 10)
-    assert numbers(agent.events("filling", limit=5)) == list(range(1, 6))
-    fill(agent, 11, 150)
-    seen: list[int] = []
-    while events := agent.events("filling", timeout=1, limit=1000):
-        seen += numbers(events)
-    assert seen == list(range(51, 151))
+class TestADurableSubscriptionThatWasPushedOut:
+    """It goes on at the oldest retained event, and says how much it was not given."""
+
+    @pytest.fixture
+    def agents(self, small: BridgeProcess, agents_on: AgentsOn) -> Agents:
+        return agents_on(small)
+
+    @pytest.fixture
+    def publisher(self, agents: Agents) -> Agent:
+        return agents("publisher")
+
+    @pytest.fixture
+    def reader(self, agents: Agents) -> Agent:
+        return agents("reader")
+
+    def test_is_told_once_how_many_it_lost(self, publisher: Agent, reader: Agent) -> None:
+        fill(publisher, 1, 10)
+        assert len(reader.events("filling")) == 10
+        fill(publisher, 11, 130)
+        answer = reader.wait("filling", limit=50)
+        assert answer["gap"] == {"reason": "evicted", "lost": 20}
+        assert numbers(answer["events"]) == list(range(31, 81))
+        answer = reader.wait("filling", limit=50)
+        assert "gap" not in answer
+        assert numbers(answer["events"]) == list(range(81, 131))
+
+    def test_is_told_at_once_though_nothing_of_it_is_left(
+        self, publisher: Agent, reader: Agent
+    ) -> None:
+        reader.wait("rare")
+        publisher.publish("rare")
+        fill(publisher, 1, 100)
+        answer = reader.wait("rare", timeout=30)
+        assert answer["gap"] == {"reason": "evicted", "lost": 1}
+        assert (answer["events"], answer["timeout"]) == ([], False)
+        answer = reader.wait("rare")
+        assert "gap" not in answer
+        assert answer["timeout"] is True
+
+    def test_does_not_know_what_its_filter_would_have_passed(
+        self, publisher: Agent, reader: Agent
+    ) -> None:
+        reader.wait("filling", filter="n:>3")
+        fill(publisher, 1, 120)
+        answer = reader.wait("filling", filter="n:>3", limit=100)
+        assert answer["gap"] == {"reason": "evicted", "lost": None}
+        assert numbers(answer["events"]) == list(range(21, 121))
+
+    def test_has_lost_nothing_that_it_did_not_wait_for(
+        self, publisher: Agent, reader: Agent
+    ) -> None:
+        waits: list[tuple[str, Json]] = [
+            ("rare", {}),
+            ("filling", {"topic": "testing"}),
+            ("filling", {"filter": "correlation_id:c-1"}),
+        ]
+        for types, query in waits:
+            reader.wait(types, **query)
+        fill(publisher, 1, 120)
+        for types, query in waits:
+            assert "gap" not in reader.wait(types, **query)
+
+    def test_has_lost_nothing_that_was_there_before_it(
+        self, publisher: Agent, reader: Agent
+    ) -> None:
+        fill(publisher, 1, 120)
+        assert "gap" not in reader.wait("filling", limit=10)
+
+    def test_has_lost_nothing_that_another_bridge_delivered(
+        self,
+        publisher: Agent,
+        reader: Agent,
+        own_nats: NatsServer,
+        start_bridge: Start,
+        agents: Agents,
+    ) -> None:
+        other = start_bridge(own_nats.url, stream_max_messages="100")
+        reader.wait("filling")
+        fill(publisher, 1, 50)
+        elsewhere = agents("reader", url=other.url)
+        assert len(elsewhere.events("filling", timeout=10, count=50)) == 50
+        fill(publisher, 51, 120)
+        answer = reader.wait("filling", limit=100)
+        assert "gap" not in answer
+        assert numbers(answer["events"]) == list(range(51, 121))
 
 
 def test_a_stream_that_was_made_again_is_told_and_used(

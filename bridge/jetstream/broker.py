@@ -193,6 +193,14 @@ class JetStream:
         """Wait for a durable subscription's next messages; see `Feed.fetch`."""
         return await self._durables.fetch(subscription, limit, remaining, only_new=only_new)
 
+    async def lost(self, subscription: Subscription) -> int:
+        """Count what was evicted before a subscription was given it; see `Durables.lost`."""
+        return await self._durables.lost(subscription)
+
+    def passed(self, subscription: Subscription) -> int:
+        """Give the sequence up to which a subscription is known to have been given everything."""
+        return self._places.of(subscription.name).resume_after or 0
+
     async def catch_up(self) -> None:
         """Bring the mirror up to what the stream holds by now, whichever bridge stored it."""
         await self._tail.catch_up()

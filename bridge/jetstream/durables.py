@@ -84,6 +84,32 @@ class Durables:
         for feed in self._feeds.values():
             feed.wake()
 
+    async def lost(self, subscription: Subscription) -> int:
+        """Count what was evicted before the subscription was given it, as far as is known here.
+
+        Each is counted once. What is not known for want of an answer is asked again next time.
+        """
+        name, interest = subscription.name, subscription.interest
+        progress = self._places.of(name)
+        told = progress.accounted
+        known = max(progress.resume_after or 0, told)
+        try:
+            mirror = self._tail.mirror
+            if not (self._registry.has(name) and mirror.may_evict and mirror.is_old(known)):
+                return 0
+            await self._tail.catch_up()
+            mirror = self._tail.mirror
+            edge = mirror.first_sequence - 1
+            lost = mirror.lost_to(interest, known)
+            if lost:  # but another bridge may have delivered it
+                state = await self._consumers.info(name)
+                lost = 0 if state is None else mirror.lost_to(interest, max(state.floor[1], told))
+        except Unavailable as error:
+            log.debug("what %s may have missed is not known: %s", name, error)
+            return 0
+        progress.accounted = max(edge, told)
+        return lost
+
     async def fetch(
         self,
         subscription: Subscription,

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 from bridge.events import Event
 from bridge.interest import Interest
@@ -17,6 +18,14 @@ _COMPACT_AT = 512
 MAX_EVICTIONS_KEPT = 20_000
 
 Key = tuple[str, str, str]
+
+
+class Evicted(NamedTuple):
+    """What is remembered of an event that the stream's limits pushed out."""
+
+    sequence: int
+    stored_at: float
+    address: Address
 
 
 class Entry:
@@ -119,7 +128,7 @@ class Mirror:
         self._entries: dict[int, Entry] = {}
         self._order: deque[int] = deque()
         self._index: dict[Key, _Sequences] = {}
-        self._evicted: dict[str, deque[tuple[int, float]]] = {}
+        self._evicted: dict[str, deque[Evicted]] = {}
         self._oldest_known_eviction = loaded_from
         self._watchers: dict[Key, set[asyncio.Future[None]]] = {}
 
@@ -133,6 +142,15 @@ class Mirror:
         while order and order[0] not in self._entries:
             order.popleft()
         return order[0] if order else self.last_sequence + 1
+
+    @property
+    def may_evict(self) -> bool:
+        """Whether events were evicted, or so many are there that some may be by now."""
+        return bool(self._evicted) or 0 < self.max_messages <= 2 * len(self)
+
+    def is_old(self, sequence: int) -> bool:
+        """Tell whether a sequence is among the older half, from where it may soon be evicted."""
+        return sequence < self.first_sequence + len(self) // 2
 
     @property
     def is_watched(self) -> bool:
@@ -215,11 +233,23 @@ class Mirror:
         """Count a project's events behind a position that were evicted; None if unknown."""
         if after + 1 < self._oldest_known_eviction:
             return None
-        return sum(1 for sequence, _ in self._evicted.get(project, ()) if sequence > after)
+        return sum(1 for gone in self._evicted.get(project, ()) if gone.sequence > after)
 
     def lost_since(self, project: str, moment: float) -> int:
         """Count a project's events, stored at a time or later, that are known to be evicted."""
-        return sum(1 for _, stored in self._evicted.get(project, ()) if stored >= moment)
+        return sum(1 for gone in self._evicted.get(project, ()) if gone.stored_at >= moment)
+
+    def lost_to(self, interest: Interest, after: int) -> int:
+        """Count events behind a position that are known to be evicted, and were of an interest.
+
+        Of its filter only a pinned correlation ID is looked at.
+        """
+        pin, count = interest.indexed_pin, 0
+        for gone in reversed(self._evicted.get(interest.project, ())):
+            if gone.sequence <= after:
+                break
+            count += interest.covers(gone.address) and pin in (None, gone.address.correlation)
+        return count
 
     def watch(self, interest: Interest) -> asyncio.Future[None]:
         """Give a future that resolves when an event comes that may match; cancel it when done."""
@@ -264,9 +294,9 @@ class Mirror:
         entry = self._entries.pop(sequence)
         if entry.alias is None:
             evicted = self._evicted.setdefault(entry.address.project, deque())
-            evicted.append((sequence, entry.stored_at))
+            evicted.append(Evicted(sequence, entry.stored_at, entry.address))
             if len(evicted) > MAX_EVICTIONS_KEPT:
-                dropped, _ = evicted.popleft()
+                dropped = evicted.popleft().sequence
                 self._oldest_known_eviction = max(self._oldest_known_eviction, dropped + 1)
         self._cut_keys(entry)
 

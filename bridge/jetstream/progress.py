@@ -23,6 +23,7 @@ class Progress:
         "_expected",
         "_owed",
         "_passed",
+        "accounted",
         "created",
         "unanswered_since",
     )
@@ -30,6 +31,8 @@ class Progress:
     def __init__(self) -> None:
         self.created = ""
         self.unanswered_since: float | None = None
+        self.accounted = 0
+        """Up to this sequence its reader was told of what had been evicted."""
         self._expected = 1
         self._passed: int | None = None
         self._certain = False
