@@ -4,6 +4,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,6 +15,7 @@ from tests.support import Agent, Agents, BridgeProcess, NatsServer, eventually, 
 from tests.test_delivery import numbers, open_wait, waiting
 
 Start = Callable[..., BridgeProcess]
+AgentsOn = Callable[[BridgeProcess], Agents]
 
 
 @pytest.fixture
@@ -285,3 +287,28 @@ def _open_waits(url: str) -> int:
     text = httpx.get(f"{url}/metrics").text
     [line] = [line for line in text.splitlines() if line.startswith("bridge_waiting_polls ")]
     return int(float(line.split()[-1]))
+
+
+def test_a_nats_without_room_says_so_and_takes_the_event_once_there_is_some(
+    tmp_path: Path, start_bridge: Start, agents_on: AgentsOn
+) -> None:
+    limits = "jetstream { max_memory: 10Mb, max_file: 1Mb }"
+    account = f"accounts {{ A {{ {limits}, users: [ {{ user: a, password: a }} ] }} }}"
+    folder = tmp_path / "full"
+    folder.mkdir()
+    server = NatsServer(folder, config=f"{account}\nno_auth_user: a").start()
+    publisher = agents_on(start_bridge(server.url))()
+    body = {"data": {"text": "x" * 100_000}}
+    answers = [publisher.http.post("/events/big", json=body) for _ in range(20)]
+    refused = next(answer for answer in answers if answer.status_code == 503).json()
+    assert refused["code"] == "EVT_001"
+    event_id = refused["details"]["event_id"]
+    assert "NATS has room again" in refused["message"]
+    assert event_id in refused["message"]
+
+    async def purge(js: JetStreamContext) -> bool:
+        return await js.purge_stream("EVENTS")
+
+    assert on_jetstream(server.url, purge)
+    assert publisher.publish("big", event_id=event_id)["duplicate"] is False
+    server.stop()

@@ -89,7 +89,11 @@ class Publisher:
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             except ApiError as error:
                 raise Unavailable(
-                    f"JetStream does not take the event: {error.description}", retry_after=5
+                    f"JetStream does not take the event: {error.description}; nothing was stored. "
+                    "Once NATS has room again (its storage, or the account's limits), publish it "
+                    f"again with event_id {event.event_id!r}",
+                    retry_after=5,
+                    event_id=event.event_id,
                 ) from error
 
     @staticmethod
