@@ -98,6 +98,15 @@ def test_an_alert_can_be_left_out(render: Render, rules: list[dict[str, Any]]) -
         render(text_of(values))
 
 
+def test_alerts_can_be_labelled_and_be_for_sidecars(render: Render) -> None:
+    rule = {"enabled": True, "job": "agents", "alertLabels": {"severity": "page", "team": "us"}}
+    values = {"monitoring": {"prometheusRule": rule}, "deployment": {"enabled": False}}
+    (made,) = of_kind(render(text_of(values)), "PrometheusRule")
+    for one in made["spec"]["groups"][0]["rules"]:
+        assert one["labels"] == {"severity": "page", "team": "us"}
+        assert 'job="agents"' in one["expr"]
+
+
 @pytest.mark.parametrize(
     ("threshold", "max_consumers", "expected"),
     [(5_000_000, 10_000_000, 5_000_000), (2000, 1000, 800)],

@@ -78,6 +78,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
         {"deployment": {"enabled": False}, "ingress": {"enabled": True, "hosts": ["a"]}},
         "deployment",
     ),
+    (
+        {"deployment": {"enabled": False}, "monitoring": {"prometheusRule": {"enabled": True}}},
+        "monitoring.prometheusRule.job",
+    ),
     ({"mutatingAdmissionPolicy": {"enabled": True, "podLabels": NO_LABELS}}, "podLabels"),
     ({"tests": {"enabled": 1}}, "enabled"),
 ]
