@@ -21,14 +21,12 @@ app.kubernetes.io/component: bridge
 {{- end }}
 
 {{- define "agent-event-bridge.labels" -}}
-helm.sh/chart: {{ include "agent-event-bridge.chart" . }}
-{{ include "agent-event-bridge.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-app.kubernetes.io/part-of: agent-event-bridge
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $own := dict
+  "helm.sh/chart" (include "agent-event-bridge.chart" .)
+  "app.kubernetes.io/version" .Chart.AppVersion
+  "app.kubernetes.io/managed-by" .Release.Service
+  "app.kubernetes.io/part-of" "agent-event-bridge" -}}
+{{- merge (include "agent-event-bridge.selectorLabels" . | fromYaml) .Values.commonLabels $own | toYaml }}
 {{- end }}
 
 {{- define "agent-event-bridge.serviceAccountName" -}}
@@ -82,7 +80,7 @@ jwks.json: |
 {{- end }}
 
 {{/*
-Changes with the secrets that the container gets as environment variables: with the value of one that
+Changes with the secrets that the container reads when it starts: with the value of one that
 the chart makes, with the version of one that is there, so that nothing can be learnt from it.
 */}}
 {{- define "agent-event-bridge.secretChecksum" -}}
@@ -93,7 +91,14 @@ the chart makes, with the version of one that is there, so that nothing can be l
 {{- if and .Values.nats.enabled .Values.natsUsers.create -}}
 {{- $seen = append $seen (include "agent-event-bridge.generated" (list . (include "agent-event-bridge.natsUsersName" .) "bridge")) -}}
 {{- end -}}
-{{- range compact (list .Values.auth.existingSecret .Values.externalNats.existingSecret) -}}
+{{- $brought := list .Values.externalNats.existingSecret -}}
+{{- if and .Values.nats.enabled (not .Values.natsUsers.create) -}}
+{{- $brought = append $brought (include "agent-event-bridge.natsUsersName" .) -}}
+{{- end -}}
+{{- with .Values.auth -}}
+{{- $brought = concat $brought (list .existingSecret .publicKey.existingSecret .privateKey.existingSecret .jwks.existingSecret) -}}
+{{- end -}}
+{{- range compact $brought -}}
 {{- $seen = append $seen . -}}
 {{- with (lookup "v1" "Secret" $.Release.Namespace .).metadata }}{{ $seen = append $seen .resourceVersion }}{{ end -}}
 {{- end -}}

@@ -27,6 +27,9 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "nameOverride": {"nameOverride": "events"},
     "long fullnameOverride": {"fullnameOverride": "e" * 63},
     "long nameOverride": {"nameOverride": "e" * 63},
+    "its own labels": {
+        "commonLabels": {"app.kubernetes.io/component": "x", "app.kubernetes.io/part-of": "y"}
+    },
 }
 
 

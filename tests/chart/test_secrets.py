@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from tests.chart.conftest import Render
-from tests.chart.test_render import settled
 from tests.support.helm import HELMS, text_of
 from tests.support.manifests import Object, at, of_kind, where
 
@@ -71,14 +70,44 @@ def test_none_is_made_where_none_is_wanted(values: dict[str, Any], render: Rende
     assert of_kind(render(text_of(values)), "Secret") == []
 
 
-def test_pods_start_anew_when_their_settings_change(render: Render) -> None:
+def annotations(objects: list[Object]) -> dict[str, str]:
+    """Give those of the bridges' pods."""
+    (one,) = [one for one in objects if where(one).startswith("Deployment/demo-agent")]
+    found: dict[str, str] = at(one, "spec.template.metadata.annotations")
+    return found
+
+
+@pytest.mark.parametrize("given", [{}, {"podAnnotations": {"checksum/config": "mine"}}])
+def test_pods_start_anew_when_their_settings_change(given: Any, render: Render) -> None:
     def checksum(**settings: Any) -> str:
-        (one,) = [
-            settled(one)
-            for one in render(text_of({"settings": settings}))
-            if where(one) == "Deployment/demo-agent-event-bridge"
-        ]
-        return json.dumps(at(one, "spec.template.metadata.annotations"))
+        return annotations(render(text_of(given | {"settings": settings})))["checksum/config"]
 
     assert checksum() == checksum()
     assert checksum(log_level="debug") != checksum()
+
+
+@pytest.mark.parametrize("key", ["publicKey", "privateKey", "jwks"])
+def test_pods_start_anew_with_another_key(key: str, render: Render) -> None:
+    """Of a Secret that is there its version counts, which only a cluster knows, and its name."""
+
+    def checksum(secret: str) -> str:
+        auth = {key: {"existingSecret": secret}}
+        objects = render(text_of({"settings": {"jwt_algorithm": "RS256"}, "auth": auth} | BROUGHT))
+        return annotations(objects)["checksum/secret"]
+
+    assert checksum("one") == checksum("one")
+    assert checksum("one") != checksum("two")
+
+
+BROUGHT = {"natsUsers": {"create": False}}
+
+
+def test_pods_start_anew_with_other_passwords_that_were_brought(render: Render) -> None:
+    values = text_of(BROUGHT | {"auth": {"existingSecret": "jwt"}, "nameOverride": "agents"})
+    found = {
+        at(one, "spec.template.metadata.annotations")["checksum/secret"]
+        for release in ("one", "two")
+        for one in of_kind(render(values, name=release), "Deployment")
+        if where(one) == f"Deployment/{release}-agents"
+    }
+    assert len(found) == 2, "the Secret's name is that of the release"
