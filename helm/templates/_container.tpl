@@ -77,6 +77,16 @@ securityContext:
 {{- end }}
 {{- end }}
 
+{{/* Where the pods of the chart may run. */}}
+{{- define "agent-event-bridge.placement" -}}
+{{- range $field := list "nodeSelector" "affinity" "tolerations" }}
+{{- with get $.Values $field }}
+{{ $field }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "agent-event-bridge.probe" -}}
 httpGet:
   path: {{ first . }}

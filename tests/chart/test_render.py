@@ -80,3 +80,15 @@ def test_no_template_is_dead(chart: Path) -> None:
 def test_versions_fit_together() -> None:
     metadata = yaml.safe_load((CHART / "Chart.yaml").read_text())
     assert metadata["version"] == metadata["appVersion"] == bridge.__version__
+
+
+def test_the_test_runs_where_bridges_run(render: Render) -> None:
+    given = {
+        "nodeSelector": {"agents": "yes"},
+        "tolerations": [{"key": "agents", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+    }
+    found = [pod for pod in pods(render(text_of(given))) if "agent-event-bridge" in pod.where]
+    assert len(found) == 2
+    for pod in found:
+        assert {name: pod.spec[name] for name in given} == given, pod.where
