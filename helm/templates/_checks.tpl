@@ -55,6 +55,19 @@
 {{- if and .Values.nats.enabled .Values.nats.namespaceOverride -}}
 {{- fail "nats.namespaceOverride is not for the bundled NATS, whose users are in the namespace of the release; install the nats chart on its own and set nats.enabled: false and externalNats.urls" -}}
 {{- end -}}
+{{- if .Values.nats.enabled -}}
+{{- $servers := include "agent-event-bridge.natsServers" . | int -}}
+{{- $replicas := include "agent-event-bridge.setting" (list . "stream_replicas" 1) | int -}}
+{{- if gt $replicas $servers -}}
+{{- fail (printf "settings.stream_replicas is %d, but the bundled NATS has %d server(s): set nats.config.cluster.enabled: true and nats.config.cluster.replicas to at least that, or leave settings.stream_replicas out, which follows them" $replicas $servers) -}}
+{{- end -}}
+{{- $event := include "agent-event-bridge.setting" (list . "max_event_bytes" 0) | float64 | int -}}
+{{- $payload := ((.Values.nats.config).merge).max_payload | default 1048576 -}}
+{{- /* With a unit, such as 8MB, it is left to those who wrote it. */ -}}
+{{- if and (not (kindIs "string" $payload)) (gt $event (int $payload)) -}}
+{{- fail (printf "settings.max_event_bytes is %d, but the bundled NATS takes messages of at most %d bytes: set nats.config.merge.max_payload to more than the event, for its headers" $event (int $payload)) -}}
+{{- end -}}
+{{- end -}}
 {{- $logins := list -}}
 {{- range $key := list "credentialsKey" "nkeyKey" "tokenKey" "userKey" -}}
 {{- if get $nats $key }}{{ $logins = append $logins $key }}{{ end -}}

@@ -53,8 +53,7 @@ app.kubernetes.io/component: bridge
 {{- define "agent-event-bridge.settings" -}}
 {{- $settings := deepCopy (.Values.settings | default dict) -}}
 {{- if and .Values.nats.enabled (not (hasKey $settings "stream_replicas")) -}}
-{{- $cluster := (.Values.nats.config).cluster | default dict -}}
-{{- $_ := set $settings "stream_replicas" ($cluster.enabled | ternary (min 5 ($cluster.replicas | int)) 1) -}}
+{{- $_ := set $settings "stream_replicas" (include "agent-event-bridge.natsServers" . | int | min 5) -}}
 {{- end -}}
 {{- toYaml $settings }}
 {{- end }}

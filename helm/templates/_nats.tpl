@@ -11,6 +11,11 @@ app.kubernetes.io/name: {{ .Values.nats.nameOverride | default "nats" | trunc 63
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- define "agent-event-bridge.natsServers" -}}
+{{- $cluster := (.Values.nats.config).cluster | default dict -}}
+{{- $cluster.enabled | ternary $cluster.replicas 1 }}
+{{- end }}
+
 {{- define "agent-event-bridge.natsPort" -}}
 {{- ((.Values.nats.config).nats).port | default 4222 | int }}
 {{- end }}

@@ -13,6 +13,9 @@ from tests.support.helm import CHART, HELMS, HelmRefused, text_of
 
 NO_NATS: Any = {"enabled": False}
 
+ONE_SERVER: Any = {"nats": {"config": {"cluster": {"enabled": False}}}}
+ONE_MILLION: Any = {"nats": {"config": {"merge": {"max_payload": 1_000_000}}}}
+
 NO_LABELS = {"agent-event-bridge/inject": None}
 """Takes the default away: the policy would be for every pod."""
 
@@ -41,6 +44,10 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"settings": {"max_event_bytes": 10}}, "max_event_bytes"),
     ({"settings": {"drain_seconds": "soon"}}, "drain_seconds"),
     ({"settings": {"stream_replicas": 6}}, "stream_replicas"),
+    ({"settings": {"stream_replicas": 5}}, "nats.config.cluster.replicas"),
+    ({"settings": {"stream_replicas": 3}} | ONE_SERVER, "nats.config.cluster.enabled"),
+    ({"settings": {"max_event_bytes": 2_000_000}}, "nats.config.merge.max_payload"),
+    ({"settings": {"max_event_bytes": 2_000_000}} | ONE_MILLION, "max_payload"),
     ({"settings": {"stream": "a.b"}}, "stream"),
     ({"settings": {"host": "127.0.0.1"}}, "host"),
     ({"settings": {"jwt_algorithm": "none"}}, "jwt_algorithm"),
@@ -62,6 +69,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"httpRoute": {"enabled": True}}, "parentRefs"),
     ({"autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 2}}, "maxReplicas"),
     ({"autoscaling": {"targetCPU": 5}}, "targetCPU"),
+    (
+        {"autoscaling": {"enabled": True}, "resources": {"requests": {"cpu": None}}},
+        "resources.requests.cpu",
+    ),
+    ({"livenessProbe": {"successThreshold": 2}}, "successThreshold"),
+    ({"startupProbe": {"successThreshold": 2}}, "successThreshold"),
+    ({"startupProbe": {"periodSeconds": 0}}, "periodSeconds"),
+    ({"livenessProbe": {"terminationGracePeriodSeconds": 0}}, "terminationGracePeriodSeconds"),
+    ({"readinessProbe": {"terminationGracePeriodSeconds": 9}}, "terminationGracePeriodSeconds"),
     ({"podDisruptionBudget": {"minAvailable": 1}}, "minAvailable"),
     (
         {"podDisruptionBudget": {"unhealthyPodEvictionPolicy": "Never"}},

@@ -112,10 +112,14 @@ def plain(value: Any) -> Any:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
+LARGE: Any = {"config": {"merge": {"max_payload": "64MB"}}}
+"""Values of NATS with which it takes the largest of events."""
+
+
 @pytest.mark.parametrize("name", REACHABLE)
 def test_a_setting_arrives(name: str, render: Render, load: Load) -> None:
     value = another(name)
-    objects = render(text_of({"settings": {name: value}}))
+    objects = render(text_of({"settings": {name: value}, "nats": LARGE}))
     loaded = load(objects, bridges(objects)[0])
     assert getattr(loaded, name) == value
     assert getattr(loaded, name) != Settings.model_fields[name].get_default()
@@ -124,7 +128,7 @@ def test_a_setting_arrives(name: str, render: Render, load: Load) -> None:
 @pytest.mark.parametrize("helm", HELMS)
 def test_all_settings_arrive_together(helm: str, render: Render, load: Load) -> None:
     given = {name: another(name) for name in REACHABLE}
-    objects = render(text_of({"settings": given}), helm=helm)
+    objects = render(text_of({"settings": given, "nats": LARGE}), helm=helm)
     loaded = load(objects, bridges(objects)[0])
     assert {name: getattr(loaded, name) for name in REACHABLE} == given
 
