@@ -59,6 +59,24 @@ class TestAnswers:
         assert get(agent, "/events/wait/checkpoint", "timeout=300").json()["timeout"] is True
         assert 0.25 < time.monotonic() - before < 5
 
+    @pytest.mark.parametrize(
+        ("query", "allowed"),
+        [
+            ("timeout=1", "0.001 s; 1 s is timeout=1000"),
+            ("timeout=30", "0.03 s; 30 s is timeout=30000"),
+            ("timeout=30&since=now", "0.03 s; 30 s is timeout=30000"),
+            ("timeout=300", "0.3 s; 300 s is timeout=300000"),
+            ("timeout=301", None),
+            ("timeout=0", None),
+        ],
+    )
+    def test_a_timeout_that_looks_like_seconds_is_warned_of(
+        self, agent: Agent, query: str, allowed: str | None
+    ) -> None:
+        batch = get(agent, "/events/wait/checkpoint", query).json()
+        said = [f"`timeout` is in milliseconds: this wait was allowed {allowed}"]
+        assert batch.get("warnings") == (said if allowed else None)
+
     def test_a_shared_project_sees_nothing_of_another(self, agents: Agents, agent: Agent) -> None:
         cursor = agent.publish("checkpoint", event_id="mine", correlation_id="c")["cursor"]
         stranger = agents("stranger", project_id=f"{agents.project}-other")
@@ -138,9 +156,9 @@ class TestTypesAndTopics:
         "types", ["a.b", "a%20b", "%3E", "-a", "caf%C3%A9", "%FF", "a/b", "x" * 65, ",", "a%00"]
     )
     def test_what_cannot_be_a_type_is_refused(self, agent: Agent, types: str) -> None:
-        assert_problem(
-            get(agent, f"/events/wait/{types}", "timeout=0"), "REQ_001", says="event type"
-        )
+        answer = get(agent, f"/events/wait/{types}", "timeout=0")
+        told = assert_problem(answer, "REQ_001", says="event type")
+        assert " a event" not in told["message"]
         says = "UTF-8" if types == "%FF" else "letters, digits" if types != "," else "at least one"
         assert_problem(get(agent, "/events", f"type={types}"), "REQ_001", says=says)
         for path in BOTH:
@@ -361,6 +379,27 @@ class TestFields:
         )
         assert told["details"] == {"field": field}
 
+    @pytest.mark.parametrize(
+        ("path", "query", "says"),
+        [
+            ("/events/wait/a", "correlation_id=issue-7", "use filter=correlation_id:issue-7"),
+            ("/events/wait/a", "correlationId=issue-7", "use filter=correlation_id:issue-7"),
+            ("/events/wait/a", "correlation_id=", "use filter=correlation_id:…"),
+            ("/events/wait/a", "correlation_id=a%20b", "use filter=correlation_id:…"),
+            ("/events", "publisher=qa-1", "use filter=publisher:qa-1"),
+            ("/events", "agent_id=qa-1", "use filter=agent_id:qa-1"),
+            ("/events/wait", "type=a", "into the path: GET /api/events/wait/a"),
+            ("/events/wait", "types=a,b", "into the path: GET /api/events/wait/a,b"),
+            ("/events/wait", "event_type=a/b", "GET /api/events/wait/{event_types}"),
+            ("/events/wait/a", "timeout_seconds=30", "`timeout`? It is in milliseconds"),
+            ("/events", "before=x", "did you mean `until`?"),
+        ],
+    )
+    def test_what_another_endpoint_knows_is_told_how_it_is_done_here(
+        self, agent: Agent, path: str, query: str, says: str
+    ) -> None:
+        assert_problem(get(agent, path, query), "REQ_001", says=says)
+
     def test_one_without_a_neighbour_gets_the_list(self, agent: Agent) -> None:
         answer = get(agent, "/events/wait/a", "zzzzzz=1")
         assert_problem(answer, "REQ_001", says="timeout, filter, topic, limit, count, since")
@@ -371,10 +410,26 @@ class TestFields:
             assert_problem(get(agent, path, query), "REQ_001", says="twice")
 
     def test_blank_ones_count_as_left_out(self, agent: Agent) -> None:
-        query = "filter=&topic=&limit=&count=&since=&deliver=&group=&timeout=0"
+        query = "filter=&topic=&limit=&count=&deliver=&timeout=0"
         assert get(agent, "/events/wait/a", query).status_code == 200
-        query = "topic=&type=&filter=&correlation_id=&since=&until=&order=&limit="
+        query = "topic=&type=&filter=&until=&order=&limit="
         assert get(agent, "/events", query).status_code == 200
+
+    @pytest.mark.parametrize(
+        ("path", "field"),
+        [
+            ("/events/wait/a", "group"),
+            ("/events/wait/a", "since"),
+            ("/events", "since"),
+            ("/events", "correlation_id"),
+        ],
+    )
+    def test_a_blank_one_without_which_another_is_meant_is_refused(
+        self, agent: Agent, path: str, field: str
+    ) -> None:
+        """A shell variable that is not set would show or take all others' events."""
+        told = assert_problem(get(agent, path, f"{field}="), "REQ_001", says="leave it out")
+        assert told["details"] == {"field": field}
 
     def test_a_correlation_id_is_at_most_256_characters(self, agent: Agent) -> None:
         answer = get(agent, "/events", f"correlation_id={'x' * 257}")

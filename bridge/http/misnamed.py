@@ -1,4 +1,4 @@
-"""Misnamed fields: which field of a body an unknown one was probably meant to be.
+"""Misnamed fields: which field of a body or a query an unknown one was probably meant to be.
 
 A hint is followed without a second thought, so one that may mislead is worse than none: whoever
 calls the field of their own ID `event_id` publishes one event and duplicates of it.
@@ -6,7 +6,7 @@ calls the field of their own ID `event_id` publishes one event and duplicates of
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 
 EVENT_FIELDS = (
@@ -41,6 +41,30 @@ _MEANT: Mapping[str, str] = {
     "correlation": "correlation_id",
 }
 _IDENTITY = frozenset({"agent_id", "agent_type", "project_id", "project"})
+_QUERIES: Mapping[str, str] = {
+    "timeout_ms": "timeout",
+    "timeout_s": "timeout",
+    "timeout_seconds": "timeout",
+    "wait": "timeout",
+    "topics": "topic",
+    "types": "type",
+    "event_type": "type",
+    "event_types": "type",
+    "filters": "filter",
+    "cursor": "since",
+    "after": "since",
+    "before": "until",
+    "sort": "order",
+    "max": "limit",
+    "max_events": "limit",
+    "page_size": "limit",
+    "consumer_group": "group",
+}
+_FILTERED = frozenset(
+    {"correlation_id", "publisher", "agent_id", "agent_type", "priority", "event_id"}
+)
+"""What of an event's envelope only a filter selects by."""
+_PLAIN = re.compile(r"[\w.,*-]{1,80}")
 _CLOSE = 0.6
 _REALLY_CLOSE = 0.9
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -51,6 +75,30 @@ _LONGEST = 80
 def unknown_field(name: str) -> str:
     """Say that a field of an event was ignored, and what to do about it."""
     return f"unknown field `{name[:_LONGEST]}` was ignored; {_remedy(snake(name[:_LONGEST]))}"
+
+
+def unknown_query(name: str, value: str, known: Collection[str]) -> str:
+    """Say that there is no such field in a query, and what does that which was meant.
+
+    A wait has its types in its path, and selects by a filter where the history has fields.
+    """
+    shown, written = name[:_LONGEST], snake(name[:_LONGEST])
+    meant = _QUERIES.get(written, written)
+    if meant == "type" and meant not in known:
+        types = value if _PLAIN.fullmatch(value) else "{event_types}"
+        hint = f"event types belong into the path: GET /api/events/wait/{types}"
+    elif written in _FILTERED and written not in known:
+        hint = f"use filter={written}:{value if _PLAIN.fullmatch(value) else '…'}"
+    else:
+        hint = _field(meant, known)
+        if meant == "timeout" and not written.endswith("ms"):
+            hint = f"{hint} It is in milliseconds: 30 s is timeout=30000"
+    return f"unknown query field `{shown}`; {hint}"
+
+
+def _field(name: str, known: Collection[str]) -> str:
+    near = [name] if name in known else difflib.get_close_matches(name, known, n=1)
+    return f"did you mean `{near[0]}`?" if near else f"known are {', '.join(known)}"
 
 
 def snake(name: str) -> str:

@@ -31,7 +31,7 @@ _ERRORS = {
     503: "JetStream is out of reach or full (`EVT_001`), with `Retry-After`; safe to repeat",
 }
 
-_TIMEOUT = "Milliseconds, 0 to 300000; 0 is whatever is there now."
+_TIMEOUT = "Milliseconds, 0 to 300000: 30 s is 30000; 0 is whatever is there now."
 _FILTER = (
     "`field:value` terms: `,` is AND, `|` is OR, `!` negates; `f:a*b` glob, `f:>n` numbers, `f:*` "
     "present. Names are looked for in `data` (dots descend) and in the envelope."

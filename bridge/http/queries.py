@@ -1,17 +1,19 @@
 """Query strings: what a wait or a look at the history asks for, validated once."""
 
-import difflib
 import re
 from collections.abc import Collection, Mapping
 from urllib.parse import parse_qsl
 
 from bridge import filters, subjects
 from bridge.errors import RequestInvalid
+from bridge.http.misnamed import unknown_query
 from bridge.interest import Interest
 from bridge.queries import HistoryQuery, WaitQuery
 
 MAX_TIMEOUT_MS = 300_000
 DEFAULT_TIMEOUT_MS = 30_000
+LOOKS_LIKE_SECONDS = 0.3
+"""A wait of at most so many seconds was probably meant to have a thousand times as many."""
 MAX_LIMIT = 1000
 MAX_NAMES = 64
 MAX_CORRELATION_CHARACTERS = 256
@@ -31,16 +33,8 @@ _WHOLE = re.compile(r"-?[0-9]{1,9}\Z")
 _ALL_TOPICS = "all"
 """Every topic, as in the catalogue; an event type may be called so."""
 
-_RENAMED = {
-    "timeout_ms": "timeout",
-    "topics": "topic",
-    "types": "type",
-    "event_type": "type",
-    "filters": "filter",
-    "cursor": "since",
-    "after": "since",
-    "consumer_group": "group",
-}
+_NEVER_EMPTY = frozenset({"group", "since", "correlation_id"})
+"""What another request is meant by if it is left out: a variable that is not set must not do so."""
 
 
 def parse_query(raw: bytes, known: Collection[str]) -> dict[str, str]:
@@ -51,10 +45,7 @@ def parse_query(raw: bytes, known: Collection[str]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for name, value in _pairs(raw):
         if name not in known:
-            near = [_RENAMED.get(name, "")]
-            near = near if near[0] in known else difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"known are {', '.join(known)}"
-            raise RequestInvalid(f"unknown query field `{name[:80]}`; {hint}", field=name[:80])
+            raise RequestInvalid(unknown_query(name, value, known), field=name[:80])
         if name in fields:
             raise RequestInvalid(
                 f"`{name}` is given twice; give it once, several values separated by commas",
@@ -62,6 +53,12 @@ def parse_query(raw: bytes, known: Collection[str]) -> dict[str, str]:
             )
         if value:
             fields[name] = value
+        elif name in _NEVER_EMPTY:
+            raise RequestInvalid(
+                f"`{name}` is empty, as from a variable that is not set; leave it out or give it a "
+                "value",
+                field=name,
+            )
     return fields
 
 
@@ -111,6 +108,15 @@ def wait_query(path_types: str | None, raw: bytes) -> WaitQuery:
     return query
 
 
+def warnings_of(query: WaitQuery) -> list[str]:
+    """Say what is odd about a wait without being wrong."""
+    if not 0 < query.timeout <= LOOKS_LIKE_SECONDS:
+        return []
+    seconds = round(query.timeout * 1000)
+    allowed = f"`timeout` is in milliseconds: this wait was allowed {query.timeout:g} s"
+    return [f"{allowed}; {seconds} s is timeout={seconds * 1000}"]
+
+
 def history_query(project: str, raw: bytes) -> HistoryQuery:
     """Read what of the history to show. Raises RequestInvalid or FilterInvalid."""
     fields = parse_query(raw, HISTORY_FIELDS)
@@ -153,8 +159,8 @@ def _names(text: str, what: str) -> tuple[str, ...] | None:
     for name in sorted(names):
         if not subjects.NAME.match(name):
             raise RequestInvalid(
-                f"{name[:80]!r} cannot be the name of a {what}: names are 1 to 64 letters, digits, "
-                "`_` or `-`, beginning with a letter or digit; several are separated by commas"
+                f"{name[:80]!r} is no valid {what}: names are 1 to 64 letters, digits, `_` or `-`, "
+                "beginning with a letter or digit; several are separated by commas"
             )
     return tuple(sorted(names))
 

@@ -81,6 +81,9 @@ class Waited(BaseModel):
     timeout: bool = Field(description="Time was up with fewer events than asked for.")
     timestamp: str
     gap: Gap | None = None
+    warnings: list[str] | None = Field(
+        None, description="Present when there are any: a `timeout` that looks like seconds."
+    )
 
 
 class Page(BaseModel):

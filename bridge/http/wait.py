@@ -15,8 +15,8 @@ from bridge.events import rfc3339
 from bridge.http.access import Access
 from bridge.http.exchange import ClientGone, Exchange, settled
 from bridge.http.metrics import Metrics
-from bridge.http.queries import wait_query
-from bridge.queries import Batch
+from bridge.http.queries import wait_query, warnings_of
+from bridge.queries import Batch, WaitQuery
 
 
 class Wait:
@@ -40,7 +40,7 @@ class Wait:
             batch = await self._unless_gone(self._bus.wait(principal, query), gone)
             if self._bus.draining:
                 exchange.closing = True
-            await self._deliver(exchange, batch, gone)
+            await self._deliver(exchange, query, batch, gone)
         finally:
             gone.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -63,12 +63,14 @@ class Wait:
         await _abandon(task)
         raise ClientGone
 
-    async def _deliver(self, exchange: Exchange, batch: Batch, gone: asyncio.Future[None]) -> None:
+    async def _deliver(
+        self, exchange: Exchange, query: WaitQuery, batch: Batch, gone: asyncio.Future[None]
+    ) -> None:
         try:
             await settled()
             written = not gone.done()
             if written:
-                await exchange.begin(200, _answer(batch))
+                await exchange.begin(200, _answer(query, batch))
                 await settled()
                 # A client may well close its connection as soon as it has read the answer.
                 written = not (gone.done() and exchange.was_cut)
@@ -95,7 +97,7 @@ async def _abandon(task: asyncio.Task[Batch]) -> None:
         await batch.give_back()
 
 
-def _answer(batch: Batch) -> dict[str, Any]:
+def _answer(query: WaitQuery, batch: Batch) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "events": [event.as_json() for event in batch.events],
         "more_available": batch.more_available,
@@ -105,4 +107,6 @@ def _answer(batch: Batch) -> dict[str, Any]:
     }
     if batch.gap is not None:
         answer["gap"] = batch.gap.as_json()
+    if warnings := warnings_of(query):
+        answer["warnings"] = warnings
     return answer
