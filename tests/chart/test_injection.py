@@ -22,7 +22,8 @@ from tests.support.manifests import (
 )
 from tests.support.manifests.injection import injected
 
-ON = ValueSet("switched on", text_of({"mutatingAdmissionPolicy": {"enabled": True}}))
+POLICY: Any = {"mutatingAdmissionPolicy": {"enabled": True}}
+ON = ValueSet("switched on", text_of(POLICY))
 INJECTING = [ON, *(one for one in SETS if "mutatingAdmissionPolicy:" in one.text)]
 FIRST = {"name": "first", "image": "registry.example.org/first:1"}
 AGENTS = {
@@ -78,6 +79,15 @@ def test_the_bridge_is_a_native_sidecar_before_everything_else(pod: Object) -> N
     assert first["restartPolicy"] == "Always"
     assert "startupProbe" in first, "the agent would start before its bridge is ready"
     assert "readinessProbe" not in first, "a bridge must not take its agent out of service"
+
+
+@pytest.mark.parametrize("own", [[], [{"name": "own"}]])
+def test_the_image_of_the_bridge_can_be_pulled(own: list[Object], render: Render) -> None:
+    registries = [{"name": "one"}, {"name": "two"}]
+    values = text_of(POLICY | {"imagePullSecrets": registries})
+    (policy,) = of_kind(render(values), "MutatingAdmissionPolicy")
+    pod = injected(policy, agent(**({"imagePullSecrets": own} if own else {})))
+    assert pod["spec"]["imagePullSecrets"] == [*own, *registries]
 
 
 def test_kubernetes_takes_the_pod(pod: Object) -> None:
