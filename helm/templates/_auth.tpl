@@ -3,6 +3,18 @@
 {{- if not (hasPrefix "HS" (include "agent-event-bridge.setting" (list . "jwt_algorithm" "HS256"))) }}true{{ end }}
 {{- end }}
 
+{{/* "true" where bridges can make tokens. */}}
+{{- define "agent-event-bridge.canSign" -}}
+{{- if or (not (include "agent-event-bridge.asymmetric" .)) .Values.auth.privateKey.existingSecret }}true{{ end }}
+{{- end }}
+
+{{/* "true" where there is a pod for `helm test`. */}}
+{{- define "agent-event-bridge.hasTest" -}}
+{{- with .Values.tests }}
+{{- if and .enabled $.Values.deployment.enabled (or .tokenSecret.name (include "agent-event-bridge.canSign" $)) }}true{{ end }}
+{{- end }}
+{{- end }}
+
 {{/* The Secret with the shared secret that tokens are signed with. */}}
 {{- define "agent-event-bridge.secretName" -}}
 {{- .Values.auth.existingSecret | default (printf "%s-jwt" (include "agent-event-bridge.fullname" .)) }}
