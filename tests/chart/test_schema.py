@@ -54,6 +54,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"settings": {"jwt_algorithm": "RS256"}}, "auth.publicKey"),
     ({"catalog": {"topic": {}}}, "topic"),
     ({"catalog": {"eventTypes": []}}, "eventTypes"),
+    ({"catalog": {"topics": {"a.b": {}}}}, "a.b"),
+    ({"settings": {"nats_nonsense": 1}}, "nats_nonsense"),
     ({"auth": {"secret": "s"}}, "secret"),
     ({"nats": NO_NATS}, "externalNats.urls"),
     ({"externalNats": {"urls": ["nats://one"]}}, "nats.enabled"),
