@@ -63,7 +63,7 @@
 {{- end -}}
 {{- $event := include "agent-event-bridge.setting" (list . "max_event_bytes" 0) | float64 | int -}}
 {{- $payload := ((.Values.nats.config).merge).max_payload | default 1048576 -}}
-{{- /* With a unit, such as 8MB, it is left to those who wrote it. */ -}}
+{{- /* With a unit, such as << 8MB >>, it is left to those who wrote it. */ -}}
 {{- if and (not (kindIs "string" $payload)) (gt $event (int $payload)) -}}
 {{- fail (printf "settings.max_event_bytes is %d, but the bundled NATS takes messages of at most %d bytes: set nats.config.merge.max_payload to more than the event, for its headers" $event (int $payload)) -}}
 {{- end -}}

@@ -112,7 +112,7 @@ def plain(value: Any) -> Any:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
 
 
-LARGE: Any = {"config": {"merge": {"max_payload": "64MB"}}}
+LARGE: Any = {"config": {"merge": {"max_payload": "<< 64MB >>"}}}
 """Values of NATS with which it takes the largest of events."""
 
 
