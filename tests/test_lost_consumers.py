@@ -1,7 +1,6 @@
 """Consumers that vanish under a subscription: what was delivered stays so, what is owed comes."""
 
 import asyncio
-import contextlib
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +10,11 @@ import pytest
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.errors import ServerError
 
 from bridge.jetstream.message import Message
 from bridge.jetstream.progress import Progress
 from tests.support import Agent, Agents, BridgeProcess, NatsServer, eventually, on_jetstream
-from tests.support.jetstream import consumer_names
+from tests.support.jetstream import consumer_names, delete_consumer
 from tests.test_delivery import numbers, open_wait, waiting
 
 
@@ -169,15 +167,6 @@ def subscription(nats_url: str, project: str) -> str:
     return on_jetstream(nats_url, find)
 
 
-def delete(nats_url: str, name: str) -> None:
-    async def do(js: JetStreamContext) -> None:
-        # nats-server 2.11 may delete it and yet fail: "directory not empty".
-        with contextlib.suppress(ServerError):
-            await js.delete_consumer("EVENTS", name)
-
-    on_jetstream(nats_url, do)
-
-
 def in_hand(nats_url: str, name: str) -> int:
     async def ask(js: JetStreamContext) -> int:
         return (await js.consumer_info("EVENTS", name)).num_ack_pending or 0
@@ -193,7 +182,7 @@ def test_a_wait_in_hand_has_each_event_once(agents: Agents, nats_url: str) -> No
         name = eventually(lambda: subscription(nats_url, reader.project), what="the consumer")
         publisher.publish("work", {"n": 1})
         eventually(lambda: in_hand(nats_url, name) == 1, what="the delivery")
-        delete(nats_url, name)
+        delete_consumer(nats_url, name)
         publisher.publish("work", {"n": 2})
         assert numbers(answer.result()["events"]) == [1, 2]
     assert reader.events("work") == []
@@ -209,7 +198,7 @@ def test_what_a_client_did_not_get_is_delivered_by_the_next_consumer(
     publisher.publish("work", {"n": 2})
     name = subscription(nats_url, reader.project)
     eventually(lambda: in_hand(nats_url, name) == 1, what="the delivery")
-    delete(nats_url, name)
+    delete_consumer(nats_url, name)
     eventually(lambda: subscription(nats_url, reader.project), what="the next consumer")
     gone.close()
     publisher.publish("work", {"n": 3})
@@ -261,7 +250,7 @@ def test_what_was_published_before_a_new_subscription_lost_its_consumer_is_deliv
         answer = pool.submit(reader.wait, "work", timeout=60, count=2, deliver="new")
         name = eventually(lambda: subscription(own_nats.url, "p"), what="the consumer")
         bridge.send(signal.SIGSTOP)
-        delete(own_nats.url, name)
+        delete_consumer(own_nats.url, name)
         publisher.publish("work", {"n": 1})
         bridge.send(signal.SIGCONT)
         publisher.publish("work", {"n": 2})
@@ -308,6 +297,6 @@ def test_an_open_wait_goes_on_though_an_event_once_came_for_nobody(
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(reader.wait, "work", timeout=30)
         eventually(lambda: waiting(reader) == 1, what="the pull")
-        delete(nats_url, name)
+        delete_consumer(nats_url, name)
         publisher.publish("work", {"n": 20})
         assert numbers(answer.result()["events"]) == [20]

@@ -12,6 +12,7 @@ import pytest
 from nats.js import JetStreamContext
 
 from tests.support import Agent, Agents, BridgeProcess, NatsServer, eventually, on_jetstream
+from tests.support.jetstream import delete_consumer
 from tests.test_delivery import numbers, open_wait, waiting
 
 Start = Callable[..., BridgeProcess]
@@ -135,11 +136,7 @@ def test_a_subscription_deleted_under_its_wait_is_made_again(
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(reader.wait, "work", timeout=20)
         eventually(lambda: waiting(reader) == 1, what="the pull")
-
-        async def delete(jetstream: JetStreamContext) -> None:
-            await jetstream.delete_consumer("EVENTS", subscription["name"])
-
-        on_jetstream(server.url, delete)
+        delete_consumer(server.url, subscription["name"])
         eventually(lambda: waiting(reader) == 1, what="the pull on the new one")
         publisher.publish("work", {"n": 1})
         assert numbers(answer.result()["events"]) == [1], "what was delivered before came again"
