@@ -329,7 +329,7 @@ def test_waits_that_are_open_when_the_stream_is_made_again(
     agent.publish("before")
 
     async def wait(client: httpx.AsyncClient, **query: str) -> Json:
-        answer = await client.get("/events/wait/after", params={"timeout": "15000", **query})
+        answer = await client.get("/events/wait/after", params={"timeout": "60000", **query})
         assert answer.status_code == 200, answer.text
         found: Json = answer.json()
         return found
