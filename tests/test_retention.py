@@ -136,9 +136,7 @@ def test_one_event_too_many_evicts_the_first_and_a_reader_is_told(
     assert agent.wait("filling", since=receipts[4]["cursor"])["gap"]["lost"] == 4
 
 
-def test_an_evicted_event_as_a_position_is_a_gap(
-    small: BridgeProcess, agents_on: AgentsOn
-) -> None:
+def test_an_evicted_event_as_a_position_is_a_gap(small: BridgeProcess, agents_on: AgentsOn) -> None:
     agent = agents_on(small)()
     [first, *_] = fill(agent, 1, 120)
     batch = agent.wait("filling", since=first["event_id"], limit=10)
