@@ -139,8 +139,16 @@ class TestEquality:
             ("f:null", None, True),
             ("f:null", "null", True),
             ("f:null", [], False),
-            ("f:None", None, False),
-            ("f:True", True, False),
+            ("f:None", None, True),
+            ("f:None", "None", True),
+            ("f:None", "null", False),
+            ("f:True", True, True),
+            ("f:True", "True", True),
+            ("f:True", 1, False),
+            ("f:TRUE", True, False),
+            ("f:False", False, True),
+            ("f:False", "false", False),
+            ("f:False", [True, False], True),
             ('f:""', "", True),
             ('f:""', None, False),
             ("f:nan", float("nan"), False),
@@ -339,6 +347,11 @@ class TestLookup:
         assert matches("correlation_id:*", correlation_id="top")
         assert not matches("correlation_id:*")
 
+    def test_a_correlation_id_that_is_none_in_python_finds_no_event_without_one(self) -> None:
+        assert not matches("correlation_id:None")
+        assert matches("correlation_id:None", correlation_id="None")
+        assert pinned_correlation(parse("correlation_id:None")) == "None"
+
     def test_deep_data_is_no_trouble(self) -> None:
         deep: Any = "x"
         for _ in range(100_000):
@@ -380,6 +393,19 @@ class TestCanonical:
             ('"not x":1', r"not\ x:1"),
             (r"a:x**y", "a:x*y"),
             (r"a:\!*\ ", r"a:\!*\ "),
+            ("a:\"'x'\"", r"a:\'x'"),
+            (r"a:\'x*'", r"a:\'x*'"),
+            ("a:'x", "a:'x"),
+            ("a:it's 'x'", "a:it's 'x'"),
+            ('a:"1;b:2"', r"a:1\;b:2"),
+            ("a:1;b", "a:1;b"),
+            ("a:x y;b:2", "a:x y;b:2"),
+            ("a:1&b:2", "a:1&b:2"),
+            ("a:[x]", "a:[x]"),
+            ("a:in(x)", "a:in(x)"),
+            ("a:[x],b:(y)", "a:[x],b:(y)"),
+            ("a:[x,b:y]", "a:[x,b:y]"),
+            ('a:[x,"],":y', r"]\,:y,a:[x"),
             ("a:> 90.0", "a:>90"),
             ("a:>9e1", "a:>90"),
             ("a:>+007", "a:>7"),
@@ -457,7 +483,28 @@ class TestRefusals:
             ("status is not success", 22, "!status:success"),
             ("status:success|partial", 23, "status:success|status:partial"),
             ("status:success | partial|failed,x:1", 25, None),
-            ("status:(success|partial)", 25, "status:success|status:partial"),
+            ("status:(success|partial)", 1, "status:success|status:partial"),
+            ("s:in(a,b)", 1, "s:a|s:b"),
+            ("x:1,s:in (a, b, c),y:2", 5, "x:1,s:a|s:b|s:c,y:2"),
+            ("s:IN('a','b')", 1, "s:a|s:b"),
+            ("s in (a,b)", 1, "s:a|s:b"),
+            ("s not in (a,b)", 1, "!s:a,!s:b"),
+            ("!s:in(a,b)", 1, "!s:a,!s:b"),
+            ("s:[a,b]", 1, "s:a|s:b"),
+            ('s:["a b","c"]', 1, "s:a b|s:c"),
+            ("s in ('a', \"b\")", 1, "s:a|s:b"),
+            ("s:[a|b]", 1, "s:a|s:b"),
+            ("s:'success'", 3, "s:success"),
+            ("a:1,s:'x y',c:3", 7, "a:1,s:x y,c:3"),
+            ("s:'issue-*'", 3, "s:issue-*"),
+            ("s:''", 3, 's:""'),
+            ("s:'a','b'", 3, "s:a"),
+            ("a:1;b:2", 4, "a:1,b:2"),
+            ("a:x*; !b:2;c:>3,d:4", 5, "a:x*,!b:2,c:>3,d:4"),
+            ("a:>1;b:2", 5, "a:>1,b:2"),
+            ("a==1,foo", 2, "a:1"),
+            ("title:a, b", 11, "title:a|title:b"),
+            ("title:'a, b'", 13, 'title:"a, b"'),
             ("status:success,partial", 23, "status:success|status:partial"),
             ("!status:a|b", 12, "!status:a,!status:b"),
             ("a:1 AND b:2", 4, "a:1,b:2"),
@@ -519,12 +566,25 @@ class TestRefusals:
         assert "hint" not in refusal("|").details
         assert "hint" not in refusal("a:1 OR b:2 AND c:3").details
 
+    @pytest.mark.parametrize(
+        ("text", "says"),
+        [
+            ("title:a, b", '`title:"a, b"`'),
+            ("x:1,title:Fix it, now,y:2", '`title:"Fix it, now"`'),
+            ("title:'a, b'", '`title:"a, b"`'),
+            ("n:>", "`>` has no number after it"),
+            ("n:<= ,a:1", "`<=` has no number after it"),
+        ],
+    )
+    def test_what_else_may_have_been_meant_is_said(self, text: str, says: str) -> None:
+        assert says in refusal(text).message
+
     def test_too_many_characters(self) -> None:
         longest = "f:" + "x" * (MAX_CHARACTERS - 2)
         assert parse(longest)
         error = refusal(longest + "x")
         assert error.details["column"] == MAX_CHARACTERS + 1
-        assert len(error.details["filter"]) == MAX_CHARACTERS
+        assert error.details["filter"] == longest[:200] + "…"
         assert "at most 4096" in error.message
 
     def test_too_many_terms(self) -> None:
@@ -543,6 +603,13 @@ class TestRefusals:
             "a" + " " * 4000 + "is" + " " * 80 + "x",
             "not" + " " * 4000 + "x",
             "a:1,not " + "x " * 2000,
+            "a:[" * 1300,
+            "a:[,a:" * 60,
+            "a:[x," * 60 + "y" * 3000,
+            "a" + " " * 4000 + "in (x",
+            "a:in" + " " * 4000,
+            "a:" + "x" * 4000 + ";b",
+            "a:'" + "x'" * 2000,
             "," * 4096,
             '"' * 4095,
             '"\\' * 2047,

@@ -18,7 +18,27 @@ FAST = settings(max_examples=150, deadline=None)
 NAMES = ("f", "a.b", "a", "b", "0", "topic", "data.f", "correlation_id", "not x", "a:b=c", " ")
 SPECIAL = ',|!*\\><:="() a1-\nB'
 words = st.sampled_from(
-    ["", "a", "b", "ab", "1", "1.0", "true", "null", "-5", "x AND b:2", "(", " ", "*", '"', "é"]
+    [
+        "",
+        "a",
+        "b",
+        "ab",
+        "1",
+        "1.0",
+        "true",
+        "null",
+        "True",
+        "None",
+        "-5",
+        "'a'",
+        "1;b:2",
+        "x AND b:2",
+        "(",
+        " ",
+        "*",
+        '"',
+        "é",
+    ]
 )
 texts = words | st.text(SPECIAL, max_size=6) | st.text(max_size=4)
 numbers = (
@@ -81,6 +101,7 @@ filters = st.builds(lambda some: Filter(tuple(some)), st.lists(clauses, max_size
 snippets = st.sampled_from(
     [
         *("a:1", "b:x*", "c:>9", "status", "=", "==", "!=", ">", "<", ":", ",", "|", "!", "*"),
+        *("[", "]", "in(", ")", ";", "'x'"),
         *(" AND ", " or ", "not ", "&&", " is ", "(", ")", '"', "\\", "'", " ", "{", "}", "é"),
     ]
 )

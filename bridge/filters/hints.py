@@ -15,7 +15,8 @@ _TERM = re.compile(
     r"""\s* (?P<no> ! \s* | not \s+ )?
         (?P<field> "[^"]*" | [^\s=<>!:]+ ) \s*
         (?P<operator>
-            is\s+not\s | (?: is | eq | equals )\s | <> | !=+ | [<>]=? | =[<>] | :?=+ | : | (?= \S )
+            is\s+not\s | (?: is | eq | equals )\s | <> | !=+ | [<>]=? | =[<>] | :?=+ | :
+            | (?<= \s ) (?= \S )
         ) \s*
         (?P<value> .* )""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
@@ -25,6 +26,15 @@ _WRONG_WAY_ROUND = {"=>": ">=", "=<": "<="}
 _CHUNK = re.compile(r'(?:"(?:[^"\\]|\\.)*"|\\.|[^,|])*', re.DOTALL)
 _CLAUSE = re.compile(r'(?:"(?:[^"\\]|\\.)*"|\\.|[^,])*', re.DOTALL)
 _GROUP = re.compile(r"(?:^|(?<=[,|]))\s*\(([^(),]*)\)")
+_LIST = re.compile(
+    r"""\s* (?P<no> ! \s* | not \s+ )?
+        (?P<field> "[^"]*" | [^\s=<>!:,|]+ ) \s* (?: : \s* | \s )
+        (?P<unequal> not \s+ )? (?: in \b \s* )?
+        [\[(] (?P<items> [^\[\]():]* ) [\])]""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_SEPARATOR = re.compile(r"(?<=[\w.\-*]);\s?(?=!?[\w.\-]+:\S)")
+_LONGEST_QUOTED = 80
 _QUANTITY = re.compile(r"([+-]?[0-9][0-9_]*(?:\.[0-9]+)?)\s*(?:%|[A-Za-z]{0,3})")
 
 
@@ -70,7 +80,8 @@ def _mended_term(raw: str) -> str:
 def _unquoted(value: str) -> str:
     """Spell a value in quotes of any kind anew; leave one without as it is."""
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-        return spell_value(value[1:-1])
+        spelt = spell_value(value[1:-1])
+        return spelt.replace("\\*", "*") if value[0] == "'" else spelt
     return value
 
 
@@ -85,6 +96,36 @@ def alternatives(text: str, field: str, first: str, start: int) -> str:
     values[-1] = values[-1].strip().removesuffix(")")
     terms = [value if ":" in value else f"{field}:{value.strip()}" for value in values]
     return ("," if field.startswith("!") else "|").join(terms)
+
+
+def listed(text: str, start: int, end: int) -> str | None:
+    """Rewrite a list as alternatives: `s:in(a,b)` and `s:[a,b]` become `s:a|s:b`, the rest stays.
+
+    `start` is where its term begins, and up to `end` the text was read as something else. In a
+    negated term the values are ruled out one and all.
+    """
+    found = _LIST.match(text, start)
+    if found is None or found.end() < end:
+        return None
+    negated = bool(found["no"]) != bool(found["unequal"])
+    items = (_unquoted(item.strip()) for item in re.split("[,|]", found["items"]) if item.strip())
+    terms = [f"{'!' if negated else ''}{found['field']}:{item}" for item in items]
+    return text[:start] + ("," if negated else "|").join(terms) + text[found.end() :]
+
+
+def quoted(text: str) -> str | None:
+    """Put a text in double quotes, instead of single ones; None if that takes more, or is long."""
+    literal = text.strip()
+    if literal.startswith("'") and literal.endswith("'"):
+        literal = literal[1:-1]
+    if len(literal) > _LONGEST_QUOTED or '"' in literal or "\\" in literal:
+        return None
+    return f'"{literal}"'
+
+
+def separated(text: str) -> str:
+    """Write `,` for each `;` between terms."""
+    return _SEPARATOR.sub(",", text)
 
 
 def ungrouped(text: str) -> str | None:

@@ -15,6 +15,8 @@ _Finder = Callable[[Event], Iterable[Any]]
 
 _CORRELATION = "correlation_id"
 _CONSTANTS: Mapping[str, bool | None] = {"true": True, "false": False, "null": None}
+_PYTHONS: Mapping[str, bool | None] = {"True": True, "False": False, "None": None}
+"""The constants as Python's f-strings write them, which agents build filters with."""
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
@@ -167,7 +169,10 @@ def _leaves(array: list[Any]) -> Iterator[Any]:
 def _check(term: Term) -> _Check:
     match term.test:
         case Equals(text):
-            return _of_any(_equals(text))
+            # Whoever's correlation ID is None has none by mistake, and shall not get all events
+            # that are without.
+            python = _PYTHONS if term.field != _CORRELATION else {}
+            return _of_any(_equals(text, {**_CONSTANTS, **python}))
         case Glob(parts):
             return _of_any(_glob(parts))
         case Compare(symbol, number):
@@ -185,9 +190,9 @@ def _of_any(check: _Check) -> _Check:
     return of_any
 
 
-def _equals(text: str) -> _Check:
-    if text in _CONSTANTS:
-        constant = _CONSTANTS[text]
+def _equals(text: str, constants: Mapping[str, bool | None]) -> _Check:
+    if text in constants:
+        constant = constants[text]
         return lambda value: value is constant or bool(value == text)
     number = read_number(text)
     if number is None:

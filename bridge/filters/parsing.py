@@ -6,7 +6,14 @@ from bridge.errors import FilterInvalid
 from bridge.filters import hints
 from bridge.filters.numeric import read_number
 from bridge.filters.scanner import MisreadError, Part, Scanner
-from bridge.filters.spelling import FIELD_STOPS, JOINER, LEADING_WORD, VALUE_STOPS
+from bridge.filters.spelling import (
+    FIELD_STOPS,
+    JOINER,
+    LEADING_WORD,
+    SEMICOLON,
+    SINGLE_QUOTED,
+    VALUE_STOPS,
+)
 from bridge.filters.tree import (
     MAX_CHARACTERS,
     MAX_TERMS,
@@ -21,6 +28,9 @@ from bridge.filters.tree import (
     Test,
 )
 
+_SHOWN_CHARACTERS = 200
+"""How much of a filter that is too long is shown."""
+
 _OPERATORS: tuple[Operator, ...] = (">=", "<=", ">", "<")
 
 
@@ -28,19 +38,21 @@ def parse(text: str) -> Filter:
     """Read a filter in the contract's syntax; blank text is the filter that matches everything.
 
     Raises `FilterInvalid` for anything else, with the details `column` (characters, from 1),
-    `expected`, `filter` (the text, at most 4,096 characters of it) and, where there is a good
-    guess, `hint`: a correct form, which itself parses.
+    `expected`, `filter` (the text; of one that is too long its beginning) and, where there is a
+    good guess, `hint`: a correct form, which itself parses.
     """
+    reader = _Reader(text)
     try:
-        return _Reader(text).read()
+        return reader.read()
     except MisreadError as misread:
-        raise _invalid(text, misread) from None
+        raise _invalid(text, reader.in_list(misread.index) or misread) from None
 
 
 def _invalid(text: str, misread: MisreadError) -> FilterInvalid:
     column = misread.index + 1
     message = f"Filter, column {column}: {misread.what}. Expected {misread.expected}."
-    details = {"expected": misread.expected, "filter": text[:MAX_CHARACTERS]}
+    shown = text if len(text) <= MAX_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+    details = {"expected": misread.expected, "filter": shown}
     whole = [hints.each_mended(text, _reads)] if misread.foreign else []
     guesses = [*whole, *misread.guesses]
     hint = next((guess for guess in guesses if guess and _reads(guess)), None)
@@ -63,7 +75,7 @@ class _Reader(Scanner):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
-        self.count = 0
+        self.starts: list[int] = []  # of every term
         self.previous: tuple[str, Part] | None = None  # field as written with its `!`, value
 
     def read(self) -> Filter:
@@ -82,6 +94,16 @@ class _Reader(Scanner):
         while self.take(","):
             clauses.append(self._clause())
         return Filter(tuple(clauses))
+
+    def in_list(self, index: int) -> MisreadError | None:
+        """Say so if what could not be read at `index` belongs to a list of values."""
+        for start in self.starts:
+            meant = hints.listed(self.text, start, index)
+            if meant:
+                what = "there are no lists in filters"
+                expected = "a term for each value, with `|` between them"
+                return MisreadError(start, what, expected, meant)
+        return None
 
     def _clause(self) -> Clause:
         terms = [self._term()]
@@ -123,6 +145,10 @@ class _Reader(Scanner):
         operator = next(each for each in _OPERATORS if value.raw.startswith(each))
         rest = value.raw.removeprefix(operator).strip()
         number = read_number(rest)
+        if not rest:
+            what = f"`{operator}` has no number after it"
+            expected = f"a number; the text `{operator}` is written `\\{operator}`"
+            raise MisreadError(self.at, what, expected, f"{name}:{operator}90")
         if number is None:
             meant = hints.number(rest)
             raise MisreadError(
@@ -138,8 +164,8 @@ class _Reader(Scanner):
     # --- What is refused, and what was probably meant instead -------------------------------
 
     def _count_term(self, start: int) -> None:
-        self.count += 1
-        if self.count > MAX_TERMS:
+        self.starts.append(start)
+        if len(self.starts) > MAX_TERMS:
             what = f"the filter has more than {MAX_TERMS} terms"
             raise MisreadError(start, what, f"at most {MAX_TERMS} terms")
 
@@ -173,12 +199,16 @@ class _Reader(Scanner):
             what = f"`{operator}` where the colon belongs"
             expected = "`field:value`; comparisons are `field:>90`, and not equal is `!field:value`"
             raise MisreadError(at, what, expected, hints.mended(raw), foreign=True)
-        guesses = [hints.mended(raw)] if " " in raw else [f"{raw}:*"]
+        what = f"`{field.raw}` has no `:` and no value"
+        expected = "`:` and a value after the field; every alternative names its field"
+        guesses = [hints.mended(raw) if " " in raw else f"{raw}:*"]
         if self.previous:
             name, value = self.previous
             guesses.insert(0, hints.alternatives(self.text, name, value.raw, start))
-        what = f"`{field.raw}` has no `:` and no value"
-        expected = "`:` and a value after the field; every alternative names its field"
+            literal = self.text[value.start : start + len(hints.chunk(self.text, start))]
+            if whole := hints.quoted(literal):
+                expected += f", and a text with a comma is quoted: `{name}:{whole}`"
+                guesses = [f"{name}:{whole}"] if literal.startswith("'") else guesses
         raise MisreadError(self.at, what, expected, *guesses)
 
     def _refuse_as_field(self, start: int, field: Part) -> None:
@@ -218,3 +248,17 @@ class _Reader(Scanner):
                 hints.mended(f"{name}:{value.raw}"),
                 foreign=True,
             )
+        if value.bare:
+            self._refuse_foreign(name, value)
+
+    def _refuse_foreign(self, name: str, value: Part) -> None:
+        if SINGLE_QUOTED.fullmatch(value.raw):
+            what = "a text in single quotes"
+            expected = "the text as it is, or in double quotes if it has a `,` or `|` in it"
+            meant = hints.mended(f"{name}:{value.raw}")
+            raise MisreadError(value.start, what, expected, meant, foreign=True)
+        separator = SEMICOLON.match(value.raw)
+        if separator:
+            at = value.start + separator.start("tight")
+            expected = "`,` for AND, `|` for OR; a `;` that is part of the text is written `\\;`"
+            raise MisreadError(at, "`;` between terms", expected, hints.separated(self.text))

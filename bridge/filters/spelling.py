@@ -30,6 +30,10 @@ JOINER = re.compile(
     r"|(?P<tight>&&)\s*!?[\w.\-]+\s*:",
     re.IGNORECASE,
 )
+# Marks of other query languages, refused likewise: text in single quotes, and a `;` after a plain
+# value and before what looks like the next term.
+SINGLE_QUOTED = re.compile(r"'[^']*'")
+SEMICOLON = re.compile(r"[<>=]*[\w.\-*]+(?P<tight>;)\s?!?[\w.\-]+:\S")
 LEADING_WORD = re.compile(r"(?P<word>and|or|not)\s", re.IGNORECASE)
 
 
@@ -60,7 +64,7 @@ def _test(test: Test, *, shortest: bool) -> str:
         case Equals(text):
             return spell_value(text)
         case Glob(parts):
-            return _meant(_escaped(parts, VALUE_STOPS, VALUE_LEADS), JOINER)
+            return _value(parts)
         case Compare(operator, number):
             return operator + number_text(number, shortest=shortest)
         case Present():
@@ -82,7 +86,21 @@ def spell_value(text: str) -> str:
     >>> spell_value("http://x"), spell_value("*"), spell_value("a,b,c,d"), spell_value("")
     ('http://x', '\\*', '"a,b,c,d"', '""')
     """
-    return _shorter(_meant(_escaped((text,), VALUE_STOPS, VALUE_LEADS), JOINER), text)
+    return _shorter(_value((text,)), text)
+
+
+def _value(parts: tuple[str, ...]) -> str:
+    text = _meant(_escaped(parts, VALUE_STOPS, VALUE_LEADS), JOINER)
+    if "\\" in text:
+        return text
+    if SINGLE_QUOTED.fullmatch(text):
+        return f"\\{text}"
+    found = SEMICOLON.match(text)
+    return (
+        text
+        if found is None
+        else f"{text[: found.start('tight')]}\\{text[found.end('tight') - 1 :]}"
+    )
 
 
 def _shorter(escaped: str, text: str) -> str:

@@ -12,7 +12,10 @@ Operator = Literal[">", ">=", "<", "<="]
 
 @dataclass(frozen=True, slots=True)
 class Equals:
-    """`f:v`: the value is this text, or the JSON number, true, false or null that it spells."""
+    """`f:v`: the value is this text, or the JSON number, true, false or null that it spells.
+
+    The latter three may be spelt as in Python.
+    """
 
     text: str
 
