@@ -1,6 +1,7 @@
 """What is wrong with a publish is told, nothing of it is stored, and the bridge stays well."""
 
 import base64
+import gzip
 import hashlib
 import hmac
 import json
@@ -186,6 +187,7 @@ class TestPermissions:
         assert_problem(agent.http.post("/events", json=events), "AUTH_003", says="somebody-else")
 
 
+FORM = "application/x-www-form-urlencoded"
 NOT_JSON = [
     (b"{", "line 1, column 2"),
     (b"nonsense", "not valid JSON"),
@@ -196,10 +198,11 @@ NOT_JSON = [
     (b'{"data": {"n": 1e400}}', "not valid JSON"),
     (b'{"data": {},}', "not valid JSON"),
     (b'{"data": {}} {}', "not valid JSON"),
-    (b'{"data": {"t": "\xff"}}', "UTF-8"),
+    (b'{"data": {"t": "\xff"}}', "not valid UTF-8, as JSON must be: byte 17 of it is 0xff;"),
+    ('{"data": {"t": "é"}}'.encode("latin-1"), "byte 17 of it is 0xe9"),
     (b'{"data": {"t": "\\ud800"}}', "surrogate"),
     (b'{"data": {"\\udfff": 1}}', "surrogate"),
-    ('{"data": {}}'.encode("utf-16"), "not valid JSON"),
+    ('{"data": {}}'.encode("utf-16"), "byte 1 of it is 0xff"),
     (b"\0", "not valid JSON"),
     (b"data=1&topic=x", "not valid JSON"),
     (b'{"data": {"n": ' + b"[" * 150 + b"]" * 150 + b"}}", "100 levels"),
@@ -263,6 +266,25 @@ class TestBodies:
     def test_a_body_that_is_no_json_is_refused(self, agent: Agent, body: bytes, says: str) -> None:
         for path in ("/events/checkpoint", "/events"):
             assert_problem(agent.http.post(path, content=body), "REQ_001", says=says)
+
+    @pytest.mark.parametrize(
+        ("headers", "body", "says"),
+        [
+            ({"Content-Encoding": "gzip"}, gzip.compress(b"{}"), "no Content-Encoding"),
+            ({"Content-Encoding": "br"}, b"[" * 200, "'br'"),
+            ({"Content-Type": FORM}, b"data=1&topic=x", "send JSON"),
+            ({"Content-Type": f"{FORM}; charset=utf-8"}, b"data=" + b"[" * 200, "send JSON"),
+            ({"Content-Type": "multipart/form-data; boundary=x"}, b"--x\r\n\r\n", "send JSON"),
+            ({"Content-Type": FORM}, b'{"data": {},}', "not valid JSON"),
+        ],
+        ids=range(6),
+    )
+    def test_a_body_of_another_kind_is_told_what_to_send(
+        self, agent: Agent, headers: dict[str, str], body: bytes, says: str
+    ) -> None:
+        for path in ("/events/checkpoint", "/events"):
+            answer = agent.http.post(path, content=body, headers=headers)
+            assert_problem(answer, "REQ_001", says=says)
 
     @pytest.mark.parametrize("body", [b"[]", b"null", b'"text"', b"7", b"true", b"[{}]"])
     def test_an_event_that_is_no_object_is_refused(self, agent: Agent, body: bytes) -> None:

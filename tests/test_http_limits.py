@@ -146,7 +146,8 @@ class TestSizes:
         agent = agents(url=small.url)
         event = {"event_type": "a", "data": {"text": "x" * 1900}}
         assert len(agent.publish_many([event] * 4)) == 4
-        assert_problem(agent.http.post("/events", json=[event] * 5), "EVT_005", says="8192")
+        told = assert_problem(agent.http.post("/events", json=[event] * 5), "EVT_005", says="8192")
+        assert told["message"].endswith("send fewer events at once")
         large = {"event_type": "a", "data": {"text": "x" * 2100}}
         told = assert_problem(
             agent.http.post("/events", json=[event, large]), "EVT_005", says="event 1"

@@ -145,6 +145,13 @@ def test_a_byte_order_mark_is_passed_over(agent: Agent) -> None:
     assert stored(agent)[0]["data"] == {"n": 1}
 
 
+def test_what_a_body_is_called_does_not_matter_if_it_is_json(agent: Agent) -> None:
+    """curl calls every body a form."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Content-Encoding": "identity"}
+    answer = agent.http.post("/events/checkpoint", content=b'{"data": {"n": 1}}', headers=headers)
+    assert answer.status_code == 202
+
+
 def test_unknown_fields_are_named_with_their_nearest_neighbour(agent: Agent) -> None:
     receipt = agent.publish("checkpoint", ttl_second=60, corelation_id="x", mood="good")
     warnings = receipt["warnings"]

@@ -21,7 +21,7 @@ RawHeaders = Sequence[tuple[bytes, bytes]]
 _JSON = (b"content-type", b"application/json")
 _NO_STORE = (b"cache-control", b"no-store")
 _CLOSE = (b"connection", b"close")
-
+_REFERENCE = "publish a reference to large data (a path, a URL) instead of the data"
 
 CUT = "bridge.cut"
 """Where the server notes in a request's state that its connection was cut."""
@@ -91,12 +91,15 @@ class Exchange:
         except UnicodeDecodeError:
             return str(value, "latin-1")
 
-    async def body(self, limit: int) -> bytes:
-        """Read the whole body, at most `limit` bytes. Raises EventTooLarge or ClientGone."""
+    async def body(self, limit: int, remedy: str = _REFERENCE) -> bytes:
+        """Read the whole body, at most `limit` bytes. Raises EventTooLarge or ClientGone.
+
+        `remedy` says what to do about a larger one.
+        """
         declared = self.header(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > limit:
             await self._discard(int(declared))
-            raise _too_large(limit)
+            raise _too_large(limit, remedy)
         chunks: list[bytes] = []
         size = 0
         while True:
@@ -108,7 +111,7 @@ class Exchange:
             if size > limit:
                 if message.get("more_body"):
                     await self._discard(size)
-                raise _too_large(limit)
+                raise _too_large(limit, remedy)
             if not message.get("more_body"):
                 return chunk if not chunks else b"".join((*chunks, chunk))
             chunks.append(chunk)
@@ -219,9 +222,8 @@ def _request_id(given: str | None) -> str:
     return f"{_random.getrandbits(128):032x}"
 
 
-def _too_large(limit: int) -> EventTooLarge:
+def _too_large(limit: int, remedy: str) -> EventTooLarge:
     return EventTooLarge(
-        f"the body is larger than the {limit} bytes that this bridge accepts; publish a reference "
-        "to large data (a path, a URL) instead of the data",
+        f"the body is larger than the {limit} bytes that this bridge accepts; {remedy}",
         limit_bytes=limit,
     )

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -13,12 +14,18 @@ MAX_DEPTH = 100
 _WHOLE_NUMBERS = range(-(1 << 63), 1 << 64)
 _LONG_NUMBER = re.compile(rb"[0-9]{19}")
 _TEXT_OR_BRACKET = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-def decode(body: bytes) -> Any:
+Header = Callable[[bytes], str | None]
+"""Gives a header of the request by its lower-case name."""
+
+
+def decode(body: bytes, header: Header) -> Any:
     """Read JSON; an empty body is an empty object, a byte order mark is passed over.
 
+    What the headers say counts only for explaining what is no JSON: curl calls its JSON a form.
     Raises RequestInvalid, also for what cannot be kept as it is: more than `MAX_DEPTH` levels, and
     whole numbers beyond 64 bits, which would come back rounded (RFC 8259 sections 8.1 and 9).
     """
@@ -26,14 +33,41 @@ def decode(body: bytes) -> Any:
     if not body.strip():
         return {}
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
-        _refuse_deep(body)
+        _refuse_deep(body, header)
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise _invalid(body, error) from error
+        raise _not_json(body, header) or _invalid(body, error) from error
     if _LONG_NUMBER.search(body):
         json.loads(body, parse_int=_whole_number)
     return content
+
+
+def _not_json(body: bytes, header: Header) -> RequestInvalid | None:
+    """Tell of a body that is something else as a whole: compressed, a form, not UTF-8."""
+    encoding = (header(b"content-encoding") or "identity").strip()
+    if encoding.lower() != "identity":
+        return RequestInvalid(
+            f"the bridge takes no Content-Encoding, and the body has {encoding[:40]!r}; send the "
+            "JSON uncompressed and leave the header out",
+            field="Content-Encoding",
+        )
+    kind = (header(b"content-type") or "").partition(";")[0].strip().lower()
+    if kind in _FORMS and body.lstrip()[:1] not in (b"{", b"["):
+        return RequestInvalid(
+            f"the body is a form ({kind}); send JSON, as with curl's "
+            "-H 'Content-Type: application/json' -d '{\"data\": {\"coverage\": 91}}'",
+            field="Content-Type",
+        )
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        return RequestInvalid(
+            f"the body is not valid UTF-8, as JSON must be: byte {error.start + 1} of it is "
+            f"0x{body[error.start]:02x}; encode the text as UTF-8, or what is no text as base64",
+            byte=error.start + 1,
+        )
+    return None
 
 
 def _invalid(body: bytes, error: orjson.JSONDecodeError) -> RequestInvalid:
@@ -51,7 +85,7 @@ def _invalid(body: bytes, error: orjson.JSONDecodeError) -> RequestInvalid:
     )
 
 
-def _refuse_deep(body: bytes) -> None:
+def _refuse_deep(body: bytes, header: Header) -> None:
     """Raise RequestInvalid for JSON text with too many levels, which no parser has to like."""
     level = 0
     for found in _TEXT_OR_BRACKET.finditer(body):
@@ -60,7 +94,7 @@ def _refuse_deep(body: bytes) -> None:
         elif found[0] in b"]}":
             level -= 1
         if level > MAX_DEPTH:
-            raise RequestInvalid(
+            raise _not_json(body, header) or RequestInvalid(
                 f"the body is nested deeper than {MAX_DEPTH} levels; flatten `data`, or put what "
                 "is deep into it as a text of JSON",
                 limit=MAX_DEPTH,

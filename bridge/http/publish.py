@@ -39,7 +39,7 @@ class Publish:
             exchange.header(b"authorization")
         )
         exchange.extra_headers = self._access.limiter.take(principal)
-        content = decode(await exchange.body(self._max_event_bytes))
+        content = decode(await exchange.body(self._max_event_bytes), exchange.header)
         new = new_event(content, event_type, exchange.text_header(b"idempotency-key"))
         receipt = await self._bus.publish(principal, new)
         self._count(receipt)
@@ -50,7 +50,7 @@ class Publish:
         principal = exchange.principal = await self._access.principal(
             exchange.header(b"authorization")
         )
-        body = await exchange.body(self._max_batch_bytes)
+        body = await exchange.body(self._max_batch_bytes, "send fewer events at once")
         if exchange.header(b"idempotency-key") is not None:
             raise RequestInvalid(
                 "the header Idempotency-Key names a single event; give each event of the array its "
@@ -58,7 +58,9 @@ class Publish:
                 field="Idempotency-Key",
             )
         events = new_events(
-            decode(body), self._max_event_bytes, check_sizes=len(body) > self._max_event_bytes
+            decode(body, exchange.header),
+            self._max_event_bytes,
+            check_sizes=len(body) > self._max_event_bytes,
         )
         exchange.extra_headers = self._access.limiter.take(principal, len(events))
         receipts = await self._bus.publish_all(principal, events)

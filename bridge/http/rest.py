@@ -127,7 +127,7 @@ def _tokens(router: APIRouter, access: Access) -> None:
         """Mint a token for another agent of the same project; needs `spawn_agents`."""
         exchange = exchange_of(request)
         exchange.route = "tokens"
-        wanted = _wanted(decode(await exchange.body(MAX_TOKEN_REQUEST_BYTES)))
+        wanted = _wanted(decode(await exchange.body(MAX_TOKEN_REQUEST_BYTES), exchange.header))
         return _token(
             access.authority.mint_for(
                 principal,
