@@ -6,8 +6,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import count
 from typing import Any
 
-import httpx
-
 from tests.cluster.fleet import STREAM, FleetBridge
 from tests.support import Agent, eventually
 
@@ -52,7 +50,6 @@ class OpenWaits:
 
     def _wait(self, kind: str, query: dict[str, Any]) -> Any:
         with Agent(self._bridge.url, kind, self._project) as agent:
-            agent.http.timeout = httpx.Timeout(OPEN_SECONDS + 10)
             return agent.wait(self._type, timeout=OPEN_SECONDS, **query)
 
     def _pin(self, server: str) -> str:

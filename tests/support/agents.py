@@ -13,6 +13,9 @@ from tests.support.bridges import SECRET
 
 Json = dict[str, Any]
 
+ANSWER_SECONDS = 60.0
+"""How much longer than its own timeout a wait may take, on a busy machine."""
+
 
 def make_token(
     agent: str = "agent-1", *, secret: str = SECRET, algorithm: str = "HS256", **claims: Any
@@ -33,7 +36,7 @@ class Agent:
         self.http = httpx.Client(
             base_url=f"{url}/api",
             headers={"Authorization": f"Bearer {self.token}"},
-            timeout=httpx.Timeout(60, connect=10),
+            timeout=ANSWER_SECONDS,
         )
 
     def publish(self, event_type: str, data: Json | None = None, **fields: Any) -> Json:
@@ -52,7 +55,8 @@ class Agent:
     def wait(self, types: str = "", *, timeout: float = 0, **query: Any) -> Json:
         """Wait, with the timeout in seconds, and expect an answer."""
         path = f"/events/wait/{types}" if types else "/events/wait"
-        answer = self.http.get(path, params={"timeout": round(timeout * 1000), **query})
+        asked = {"timeout": round(timeout * 1000), **query}
+        answer = self.http.get(path, params=asked, timeout=timeout + ANSWER_SECONDS)
         assert answer.status_code == 200, answer.text
         batch: Json = answer.json()
         return batch
