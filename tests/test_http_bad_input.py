@@ -173,6 +173,7 @@ class TestPermissions:
                 reader.http.post(path, json=body), "AUTH_003", says="publish_events"
             )
             assert told["details"] == {"missing": "publish_events"}
+            assert "bridge token --agent NAME --permission publish_events`" in told["message"]
         assert reader.events("a") == []
 
     @pytest.mark.parametrize("publisher", ["somebody-else", "Agent-1", "agent-1 ", "None"])

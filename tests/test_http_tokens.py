@@ -83,7 +83,9 @@ class TestMinting:
     def test_minting_needs_its_permission(self, agents: Agents, permissions: object) -> None:
         agent = agents("plain", permissions=permissions)
         answer = agent.http.post("/tokens", json={"agent_id": "coder-1"})
-        assert_problem(answer, "AUTH_003", says="spawn_agents")
+        told = assert_problem(answer, "AUTH_003", says="spawn_agents")
+        how = "bridge token --agent NAME --permission publish_events --permission spawn_agents"
+        assert how in told["message"]
 
     def test_nobody_gives_what_it_does_not_have(self, agents: Agents) -> None:
         agent = agents("spawner", permissions=["spawn_agents"])
@@ -94,30 +96,36 @@ class TestMinting:
     @pytest.mark.parametrize(
         ("wanted", "says"),
         [
-            ({}, "`agent_id`"),
-            ({"agent_id": None}, "`agent_id`"),
-            ({"agent_id": 7}, "`agent_id`"),
+            ({}, "`agent_id` is missing"),
+            ({"agent_id": None}, "`agent_id` must be a text"),
+            ({"agent_id": 7}, "`agent_id` must be a text"),
             ({"agent_id": ""}, "agent_id"),
             ({"agent_id": "a\n"}, "control character"),
             ({"agent_id": "x" * 257}, "256"),
             ({"agent_id": "a", "agent_type": ""}, "agent_type"),
-            ({"agent_id": "a", "permissions": "publish_events"}, "`permissions`"),
-            ({"agent_id": "a", "permissions": [7]}, "permissions"),
+            ({"agent_id": "a", "permissions": "publish_events"}, "`permissions` must be a list"),
+            ({"agent_id": "a", "permissions": [7, 8]}, "`permissions` must be a list of texts."),
             ({"agent_id": "a", "ttl_seconds": 0}, "1 to"),
             ({"agent_id": "a", "ttl_seconds": WEEK + 1}, str(WEEK)),
-            ({"agent_id": "a", "ttl_seconds": 1.5}, "ttl_seconds"),
-            ({"agent_id": "a", "ttl_seconds": True}, "ttl_seconds"),
-            ({"agent_id": "a", "ttl_seconds": "60"}, "ttl_seconds"),
+            ({"agent_id": "a", "ttl_seconds": 1.5}, "`ttl_seconds` must be a whole number"),
+            ({"agent_id": "a", "ttl_seconds": True}, "`ttl_seconds` must be a whole number"),
+            ({"agent_id": "a", "ttl_seconds": "60"}, "`ttl_seconds` must be a whole number"),
             ({"agent_id": "a", "ttl_seconds": 2**64 - 1}, "1 to"),
-            ({"agent_id": "a", "project_id": "another"}, "`project_id`"),
-            ({"agent_id": "a", "ttl": 60}, "`ttl`"),
-            ([], "{"),
-            ("text", "{"),
+            ({"agent_id": "a", "project_id": "another"}, "always for the caller's own project"),
+            ({"agent_id": "a", "ttl": 60}, "`ttl` is no field of it; did you mean `ttl_seconds`?"),
+            ({"agent_id": "a", "expiresIn": 60}, "did you mean `ttl_seconds`?"),
+            ({"name": "a"}, "did you mean `agent_id`?"),
+            ({"agent_id": "a", "agentType": "qa"}, "did you mean `agent_type`?"),
+            ({"agent_id": "a", "zzz": 60}, "known are agent_id, agent_type"),
+            ([], "the body must be a JSON object"),
+            ("text", "the body must be a JSON object"),
         ],
         ids=str,
     )
     def test_a_bad_wish_is_told(self, spawner: Agent, wanted: object, says: str) -> None:
-        assert_problem(spawner.http.post("/tokens", json=wanted), "REQ_001", says=says)
+        told = assert_problem(spawner.http.post("/tokens", json=wanted), "REQ_001", says=says)
+        for jargon in ("TokenRequest", "Extra inputs", "valid string", "Input should"):
+            assert jargon not in told["message"]
 
     @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b'{"agent_id": ' + b"[" * 5000])
     def test_a_bad_body_is_told(self, spawner: Agent, body: bytes) -> None:

@@ -41,12 +41,24 @@ def tell(error: errors.BridgeError | None, request_id: str) -> Told:
     if error is not None:
         told = {
             "error": error.slug,
-            "message": error.message,
+            "message": _message(error),
             "code": error.code,
             "details": error.details,
         }
     body = {**told, "timestamp": rfc3339(time.time()), "request_id": request_id}
     return (500, body, []) if error is None else (_status(error), body, _headers(error))
+
+
+def _message(error: errors.BridgeError) -> str:
+    """Give an error's message; one about a permission says here where tokens come from."""
+    permission = error.details.get("missing") or error.details.get("needed")
+    if permission is None or not isinstance(error, errors.Forbidden):
+        return error.message
+    options = "".join(f" --permission {name}" for name in sorted({"publish_events", permission}))
+    return (
+        f"{error.message}; `bridge token --agent NAME{options}` makes a token that has it, and an "
+        "agent with `spawn_agents` gets one for another from POST /api/tokens"
+    )
 
 
 def _status(error: errors.BridgeError) -> int:

@@ -6,15 +6,15 @@ from typing import Annotated, Any
 import orjson
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
-from pydantic import ValidationError
 
 from bridge.bus import Bus
-from bridge.errors import NotFound, RequestInvalid
+from bridge.errors import NotFound
 from bridge.events import rfc3339
 from bridge.http import schemas
 from bridge.http.access import Access
 from bridge.http.exchange import Exchange
 from bridge.http.jsontext import decode
+from bridge.http.minting import wanted
 from bridge.http.openapi import HISTORY_PARAMETERS, problems
 from bridge.http.queries import history_query
 from bridge.tokens import MintedToken, Principal
@@ -127,14 +127,14 @@ def _tokens(router: APIRouter, access: Access) -> None:
         """Mint a token for another agent of the same project; needs `spawn_agents`."""
         exchange = exchange_of(request)
         exchange.route = "tokens"
-        wanted = _wanted(decode(await exchange.body(MAX_TOKEN_REQUEST_BYTES), exchange.header))
+        wish = wanted(decode(await exchange.body(MAX_TOKEN_REQUEST_BYTES), exchange.header))
         return _token(
             access.authority.mint_for(
                 principal,
-                wanted.agent_id,
-                wanted.agent_type,
-                wanted.permissions,
-                wanted.ttl_seconds,
+                wish.agent_id,
+                wish.agent_type,
+                wish.permissions,
+                wish.ttl_seconds,
             )
         )
 
@@ -161,18 +161,3 @@ def _token(minted: MintedToken) -> dict[str, Any]:
         "project_id": minted.project,
         "expires_at": rfc3339(minted.expires_at),
     }
-
-
-def _wanted(content: Any) -> schemas.TokenRequest:
-    """Validate a request for a token. Raises RequestInvalid."""
-    try:
-        return schemas.TokenRequest.model_validate(content)
-    except ValidationError as error:
-        told = [
-            f"`{'.'.join(map(str, found['loc'])) or 'the body'}`: {found['msg']}"
-            for found in error.errors()
-        ]
-        raise RequestInvalid(
-            f'{"; ".join(told)}. Send {{"agent_id": "coder-1", "agent_type": '
-            '"python-specialist", "permissions": ["publish_events"], "ttl_seconds": 3600}'
-        ) from None
