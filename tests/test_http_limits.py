@@ -188,7 +188,9 @@ class TestRate:
             assert answer.headers["x-ratelimit-limit"] == "5"
             assert answer.headers["x-ratelimit-remaining"] == "0"
             assert 1 <= int(answer.headers["x-ratelimit-reset"]) <= 10
-            assert 0 < told["details"]["retry_after"] <= 10
+            seconds = answer.headers["retry-after"]
+            assert f"try again in {seconds} s " in told["message"]
+            assert str(told["details"]["retry_after"]) == seconds
         reader = agents("reader", url=strict.url)
         assert len(reader.history()["events"]) == 5
 

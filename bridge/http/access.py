@@ -1,5 +1,6 @@
 """Access: who is asking, from the bearer token, and whether it asks too often."""
 
+import math
 import time
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class RateLimiter:
     def take(self, principal: Principal, cost: int = 1) -> list[tuple[bytes, bytes]]:
         """Count a request and give the X-RateLimit headers for its answer.
 
-        Raises RateLimited, with `retry_after` in seconds.
+        Raises RateLimited, with `retry_after` in whole seconds.
         """
         if self.rate <= 0:
             return []
@@ -39,10 +40,11 @@ class RateLimiter:
         bucket.at = now
         needed = min(cost, self.burst)
         if bucket.tokens < needed:
-            wait = (needed - bucket.tokens) / self.rate
+            # Whole seconds, as the header Retry-After has them (RFC 9110 section 10.2.3).
+            wait = max(1, math.ceil((needed - bucket.tokens) / self.rate))
             raise RateLimited(
                 f"too many requests: this agent may make {self.rate:g} a second, {self.burst} at "
-                f"once; try again in {wait:.1f} s (a wait with a longer `timeout` or a `count` "
+                f"once; try again in {wait} s (a wait with a longer `timeout` or a `count` "
                 "needs fewer requests than polling)",
                 retry_after=wait,
                 limit=self.burst,
