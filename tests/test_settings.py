@@ -193,6 +193,32 @@ class TestTheFile:
         (tmp_path / ".env").write_bytes(b"BRIDGE_NATS_USER=\xff\n")
         assert ".env is not UTF-8 text" in refusal()
 
+    @pytest.mark.parametrize(
+        "line",
+        [
+            'BRIDGE_NATS_PASSWORD="hidden',
+            'BRIDGE_NATS_PASSWORD="hidden" x',
+            "BRIDGE_NATS_PASSWORD hidden",
+            "BRIDGE_NATS_PASSWORD: hidden",
+        ],
+    )
+    def test_a_line_of_dotenv_that_cannot_be_read_is_refused(
+        self, tmp_path: Path, line: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """The bridge would start without the setting."""
+        path = tmp_path / ".env"
+        path.write_text(f"# a comment\nBRIDGE_PORT=5\n\n\n{line}\nBRIDGE_STREAM=A\n")
+        told = refusal()
+        assert told.startswith(f"{path} line 5: must be a line of `NAME=value`")
+        assert "hidden" not in told + caplog.text
+        assert "\n" not in told
+
+    def test_dotenv_may_have_what_shells_have(self, tmp_path: Path) -> None:
+        text = "\n# note\nexport BRIDGE_PORT=5 # five\nX='a\nb'\nY\nBRIDGE_STREAM='A'\n\n"
+        (tmp_path / ".env").write_text(text)
+        settings = load_settings()
+        assert (settings.port, settings.stream) == (5, "A")
+
     def test_a_wrong_value_is_told_with_its_line(self, tmp_path: Path) -> None:
         path = bridge_yaml(tmp_path, "stream: EVENTS\nport: abc\n")
         told = f"port in {path} line 2 is 'abc': it must be a whole number from 0 to 65535"

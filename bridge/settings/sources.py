@@ -4,6 +4,7 @@ A key that nothing reads is a setting that somebody believes to be in force, so 
 searched for unknown ones.
 """
 
+import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,6 +15,7 @@ from typing import Any
 
 import yaml
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
@@ -72,7 +74,7 @@ def in_environment() -> Iterator[Given]:
 def in_dotenv() -> Iterator[Given]:
     """List the settings in `.env` of the working folder; its other lines are not the bridge's.
 
-    Raises StartError if the file cannot be read.
+    Raises StartError if the file, or a line of it, cannot be read.
     """
     if not DOTENV.is_file():
         return
@@ -171,13 +173,30 @@ def _hint(name: str, known: list[str]) -> str:
 
 def _dotenv() -> dict[str, str | None]:
     try:
-        return dotenv_values(DOTENV)
+        text = DOTENV.read_text(encoding="utf-8")
+        _refuse_unreadable(text)
+        return dotenv_values(stream=io.StringIO(text))
     except UnicodeDecodeError:
         message = f"{DOTENV.absolute()} is not UTF-8 text"
     except OSError as error:
         message = f"{DOTENV.absolute()} cannot be read: {error.strerror}"
     # Raised out of the `except`, so that no traceback shows what the file holds.
     raise StartError(message)
+
+
+def _refuse_unreadable(text: str) -> None:
+    """Raise StartError, which shows nothing of it, for a line that python-dotenv would skip.
+
+    The setting that it was meant to be would silently have its default.
+    """
+    for binding in parse_stream(io.StringIO(text)):
+        if binding.error:
+            skipped = binding.original.string
+            blank = skipped[: len(skipped) - len(skipped.lstrip())].count("\n")
+            raise StartError(
+                f"{DOTENV.absolute()} line {binding.original.line + blank}: must be a line of "
+                "`NAME=value`; a quote that is opened has to be closed, with nothing behind it"
+            )
 
 
 def _compose(path: Path) -> yaml.Node | None:
