@@ -13,6 +13,7 @@ from nats.js import JetStreamContext
 
 from tests.support import Agent, Agents, BridgeProcess, NatsServer, eventually, on_jetstream
 from tests.support.jetstream import delete_consumer
+from tests.support.proxy import Proxy
 from tests.test_delivery import numbers, open_wait, waiting
 
 Start = Callable[..., BridgeProcess]
@@ -94,20 +95,38 @@ def test_a_publish_in_an_outage_is_refused_and_safe_to_repeat(
     agents.close()
 
 
-def test_a_publish_during_a_short_restart_is_stored_once(own: tuple[NatsServer, Agents]) -> None:
-    server, agents = own
-    publishers = [agents(f"publisher-{n}") for n in range(4)]
-    with ThreadPoolExecutor() as pool:
-        server.pause()
-        receipts = [pool.submit(agent.publish, "work", {"n": 1}) for agent in publishers]
-        eventually(lambda: not any(r.done() for r in receipts), what="the requests")
-        server.resume()
-        server.kill()
-        server.start()
-        ids = {receipt.result()["event_id"] for receipt in receipts}
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_publish_during_a_short_restart_is_stored_once(
+    own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn, stored: bool
+) -> None:
+    """NATS was sent all of them, has told of none whether it is stored, and is gone."""
+    ids = [f"in-flight-{n}" for n in range(4)]
+    with Proxy(own_nats) as road, ThreadPoolExecutor() as pool:
+        login = NatsServer.login_of(own_nats.url)
+        url = f"nats://{road.address}"
+        bridge = start_bridge(url, publish_timeout_seconds="30", **login)
+        agents = agents_on(bridge)
+        publishers = [agents(event_id) for event_id in ids]
+        if stored:
+            road.mute()
+        else:
+            own_nats.pause()
+        receipts = [pool.submit(each.publish, "work", event_id=each.name) for each in publishers]
+        eventually(lambda: all(map(road.sent, ids)), what="the publishes on their way")
+        if stored:
+            eventually(lambda: on_jetstream(own_nats.url, _stored) == len(ids), what="the storing")
+        assert not any(receipt.done() for receipt in receipts)
+        own_nats.kill()
+        own_nats.start()
+        assert [receipt.result()["event_id"] for receipt in receipts] == ids
         assert not any(receipt.result()["duplicate"] for receipt in receipts)
-    found = publishers[0].history(type="work")["events"]
-    assert sorted(event["event_id"] for event in found) == sorted(ids)
+        eventually(bridge.ready, what="readiness")
+        found = publishers[0].history(type="work")["events"]
+    assert sorted(event["event_id"] for event in found) == ids
+
+
+async def _stored(js: JetStreamContext) -> int:
+    return (await js.stream_info("EVENTS")).state.messages
 
 
 def test_a_paused_nats_is_survived(own: tuple[NatsServer, Agents]) -> None:

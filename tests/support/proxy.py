@@ -1,14 +1,22 @@
-"""One address in front of several bridges: a TCP proxy that takes whichever still listens."""
+"""One address in front of several servers: a TCP proxy that takes whichever still listens."""
 
 import contextlib
 import socket
 import threading
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
-from typing import Self
-
-from tests.support.bridges import BridgeProcess
+from typing import Protocol, Self
+from urllib.parse import urlparse
 
 _CHUNK = 65_536
+
+
+class Backend(Protocol):
+    """Whatever listens at a URL: a bridge, a nats-server."""
+
+    @property
+    def url(self) -> str: ...
 
 
 class Proxy:
@@ -17,18 +25,34 @@ class Proxy:
     `backends` may be changed at any time; with none that accepts, connections are closed at once.
     """
 
-    def __init__(self, *backends: BridgeProcess) -> None:
+    def __init__(self, *backends: Backend) -> None:
         self.backends = list(backends)
         self.connections = 0
+        self._sent = b""
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: set[socket.socket] = set()
+        self._muted: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
 
     @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    @property
     def api(self) -> str:
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}/api"
+        return f"http://{self.address}/api"
+
+    def sent(self, text: str) -> bool:
+        """Whether a client has sent this."""
+        with self._lock:
+            return text.encode() in self._sent
+
+    def mute(self) -> None:
+        """Pass on no more answers on the connections there are."""
+        with self._lock:
+            self._muted |= self._open
 
     def cut(self) -> None:
         """Reset every connection there is."""
@@ -62,22 +86,34 @@ class Proxy:
                 with self._lock:
                     self.connections += 1
                     self._open |= {client, backend}
-                onward = threading.Thread(target=_pump, args=(client, backend), daemon=True)
+                onward = threading.Thread(
+                    target=_pump, args=(client, backend, self._noted), daemon=True
+                )
                 onward.start()
-                _pump(backend, client)
+                _pump(backend, client, partial(self._unless_muted, client))
                 onward.join()
                 with self._lock:
                     self._open -= {client, backend}
+                    self._muted -= {client, backend}
 
     def _next(self) -> socket.socket | None:
         for _ in range(len(self.backends)):
             self.backends.append(self.backends.pop(0))
-            host, port = self.backends[-1].url.removeprefix("http://").split(":")
+            where = urlparse(self.backends[-1].url)
             with contextlib.suppress(OSError):
-                backend = socket.create_connection((host, int(port)), timeout=2)
+                backend = socket.create_connection((where.hostname, where.port), timeout=2)
                 backend.settimeout(None)
                 return backend
         return None
+
+    def _noted(self, chunk: bytes) -> bytes:
+        with self._lock:
+            self._sent += chunk
+        return chunk
+
+    def _unless_muted(self, client: socket.socket, chunk: bytes) -> bytes:
+        with self._lock:
+            return b"" if client in self._muted else chunk
 
     def __enter__(self) -> Self:
         return self
@@ -91,11 +127,11 @@ class Proxy:
         self.close()
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _pump(source: socket.socket, sink: socket.socket, passed: Callable[[bytes], bytes]) -> None:
     """Pass on what comes, and then that no more will; what breaks ends both directions."""
     try:
         while chunk := source.recv(_CHUNK):
-            sink.sendall(chunk)
+            sink.sendall(passed(chunk))
         sink.shutdown(socket.SHUT_WR)
     except OSError:
         for each in (source, sink):
