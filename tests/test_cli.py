@@ -45,10 +45,10 @@ def claims(token: str) -> dict[str, object]:
     return found
 
 
-def refusal(*args: str, folder: Path, **settings: str) -> str:
+def refusal(*args: str, folder: Path, status: int = USAGE, **settings: str) -> str:
     settings.setdefault("jwt_secret", SECRET)
     ended = command("token", *args, folder=folder, **settings)
-    assert ended.returncode == REFUSED, ended.stderr
+    assert ended.returncode == status, ended.stderr
     assert ended.stdout == ""
     (line,) = ended.stderr.splitlines()
     assert line.startswith("bridge: ")
@@ -75,7 +75,10 @@ def test_every_command_has_help(tmp_path: Path, name: str) -> None:
 
 
 def test_an_unknown_command_and_a_missing_option_are_usage_errors(tmp_path: Path) -> None:
-    for args in (("sevre",), ("token",), ("token", "--agnet", "a"), ("serve", "--port", "x")):
+    for args in (
+        *(("sevre",), ("token",), ("token", "--agnet", "a")),
+        *(("serve", "--port", wrong) for wrong in ("x", "99999", "-1")),
+    ):
         ended = command(*args, folder=tmp_path)
         assert ended.returncode == USAGE, args
         assert "Traceback" not in ended.stderr
@@ -114,6 +117,7 @@ def test_durations(tmp_path: Path, text: str, expected: int) -> None:
 @pytest.mark.parametrize("text", ["", "soon", "1w", "-1h", "1.5h", "1h30m"])
 def test_what_is_no_duration_is_refused_with_the_form(tmp_path: Path, text: str) -> None:
     told = refusal("--agent", "a", f"--ttl={text}", folder=tmp_path)
+    assert told.startswith("bridge: --ttl: ")
     assert "30m" in told
 
 
@@ -126,10 +130,13 @@ def test_a_life_out_of_bounds_is_refused(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("args", "about"),
     [
-        (("--agent", ""), "agent_id"),
-        (("--agent", "a" * 2000), "agent_id"),
-        (("--agent", "a", "--project", ""), "project"),
+        (("--agent", ""), "--agent: agent_id"),
+        (("--agent", "a" * 2000), "--agent: agent_id"),
+        (("--agent", "a", "--type", ""), "--type: agent_type"),
+        (("--agent", "a", "--project", ""), "--project: project_id"),
+        (("--agent", "a", "--project", "a/b"), "--project: project_id"),
         (("--agent", "a", "--permission", "publish"), "did you mean publish_events?"),
+        (("--agent", "a", "--permission", "zzz"), "known are publish_events, spawn_agents"),
     ],
 )
 def test_a_wrong_claim_is_refused(tmp_path: Path, args: tuple[str, ...], about: str) -> None:
@@ -139,11 +146,11 @@ def test_a_wrong_claim_is_refused(tmp_path: Path, args: tuple[str, ...], about: 
 def test_a_bridge_that_cannot_sign_says_so(tmp_path: Path) -> None:
     """With only a public key there is nothing to sign with."""
     settings = {"jwt_secret": "", "jwt_algorithm": "RS256", "jwt_jwks": "https://example.com/jwks"}
-    assert "sign" in refusal("--agent", "a", folder=tmp_path, **settings)
+    assert "sign" in refusal("--agent", "a", folder=tmp_path, status=REFUSED, **settings)
 
 
 def test_a_short_secret_is_refused_without_showing_it(tmp_path: Path) -> None:
-    told = refusal("--agent", "a", folder=tmp_path, jwt_secret="short-one")
+    told = refusal("--agent", "a", folder=tmp_path, status=REFUSED, jwt_secret="short-one")
     assert "BRIDGE_JWT_SECRET" in told
     assert "short-one" not in told
 

@@ -51,6 +51,21 @@ def test_publish_stores_what_the_options_say(shell: Shell, agent: Agent) -> None
     assert again["duplicate"]
 
 
+def test_a_wait_may_be_for_one_correlation_id(shell: Shell, agent: Agent) -> None:
+    for each in ("issue-7", "a, |b*"):
+        agent.publish_many(
+            {"event_type": "step", "correlation_id": correlation, "data": {"n": n}}
+            for n, correlation in enumerate((each, "another", each))
+        )
+        args = ("events", "wait", "step", "--timeout", "5s", "--correlation-id", each)
+        found = shell.records(*args, "--count", "2")
+        assert [event["correlation_id"] for event in found] == [each, each]
+        (one,) = shell.records(*args, "--filter", "n:>1|n:<0")
+        assert one["data"] == {"n": 2}
+    told = shell.run(*args, "--filter", "n:>", status=REFUSED).stderr
+    assert "column 4" in told
+
+
 def test_data_comes_from_a_file_and_from_standard_input(shell: Shell, agent: Agent) -> None:
     (shell.folder / "data.json").write_text('{"from": "a file, für alle"}')
     shell.run("events", "publish", "one", "--data", "@data.json")
@@ -71,6 +86,7 @@ def test_data_comes_from_a_file_and_from_standard_input(shell: Shell, agent: Age
         (("publish", "x", "--ttl", "soon"), "--ttl: 'soon' is not a duration"),
         (("wait", "x", "--timeout", "1w"), "--timeout: '1w' is not a duration"),
         (("wait", "x", "--stop-on-error"), "--follow --exec"),
+        (("wait", "x", "--correlation-id", ""), "--correlation-id is empty"),
         (("list", "--url", "ftp://bridge"), "ftp://bridge"),
     ],
 )

@@ -43,7 +43,10 @@ def serve(
         str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port to listen on, 0 for a free one.", show_default="3001")
+        int | None,
+        typer.Option(
+            min=0, max=65_535, help="Port to listen on, 0 for a free one.", show_default="3001"
+        ),
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the embedded NATS and of the made-up secret.")

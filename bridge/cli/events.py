@@ -68,7 +68,7 @@ def publish(  # noqa: PLR0913 - a command's options are its arguments
 @events.command(
     epilog=examples(
         "bridge events wait tests_passing tests_failing --timeout 2h && make deploy",
-        "bridge events wait review_complete --filter correlation_id:issue-7 --format json",
+        "bridge events wait review_complete --correlation-id issue-7 --format json",
         "bridge events wait task_assigned --follow --group coders --exec ./work-on-it",
         "bridge events wait '*' --since now --follow",
         note="Exit status: 0 when what was waited for came, 124 when time was up. With --exec the "
@@ -92,6 +92,9 @@ def wait(  # noqa: PLR0913 - a command's options are its arguments
         ),
     ] = None,
     filter_text: Filter = None,
+    correlation_id: Annotated[
+        str | None, typer.Option(help="Only one correlation ID's: a term of the filter.")
+    ] = None,
     topic: Topic = None,
     group: Annotated[
         str | None, typer.Option(help="Share with all who name this group: each event to one.")
@@ -119,7 +122,8 @@ def wait(  # noqa: PLR0913 - a command's options are its arguments
 
     wish = Wish(
         types=tuple(event_types or ()),
-        filter=filter_text,
+        filter_text=filter_text,
+        correlation_id=correlation_id,
         topic=topic,
         group=group,
         since=since,

@@ -37,9 +37,11 @@ def one_line(text: str) -> str:
 
 @contextmanager
 def local_errors() -> Iterator[None]:
-    """Tell of what goes wrong in commands that ask no bridge: all of it ends with status 1."""
+    """Tell of what goes wrong in commands that ask no bridge."""
     try:
         yield
+    except Misused as error:
+        fail(Status.USAGE, str(error))
     except StartError as error:
         fail(Status.FAILED, str(error))
     except BridgeError as error:

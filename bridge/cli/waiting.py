@@ -15,6 +15,7 @@ from bridge.cli.session import session
 from bridge.cli.shapes import EVENT
 from bridge.cli.statuses import Status
 from bridge.errors import RequestInvalid
+from bridge.filters.spelling import spell_value
 
 if TYPE_CHECKING:
     from bridge.client import Batch, Event, EventClient
@@ -29,7 +30,8 @@ class Wish:
     """What the options say of the wait."""
 
     types: tuple[str, ...]
-    filter: str | None
+    filter_text: str | None
+    correlation_id: str | None
     topic: str | None
     group: str | None
     since: str | None
@@ -38,6 +40,16 @@ class Wish:
     follow: bool
     command: str | None
     stop_on_error: bool
+
+    @property
+    def filter(self) -> str | None:
+        """The filter, and of the correlation ID what it has to say. Raises Misused."""
+        if self.correlation_id is None:
+            return self.filter_text
+        if not self.correlation_id:
+            raise Misused("--correlation-id is empty: leave it out or give one")
+        term = f"correlation_id:{spell_value(self.correlation_id)}"
+        return ",".join(filter(None, ((self.filter_text or "").strip(), term)))
 
     def seconds(self) -> float | None:
         """Give how long to wait in all, None for without end. Raises Misused."""
@@ -55,7 +67,9 @@ class Wish:
 
 def run(wish: Wish, url: str | None, token: str | None, shown: Format | None) -> None:
     """Wait, and end with the status that says how it went."""
-    with client_errors(wish.filter):
+    with client_errors():
+        terms = wish.filter
+    with client_errors(terms):
         lasting = wish.seconds()
         if wish.stop_on_error and not (wish.follow and wish.command):
             raise Misused("--stop-on-error belongs to --follow --exec CMD")
