@@ -1,13 +1,16 @@
 """A nats-server of a test's own, which it may stop, kill and start again."""
 
+import contextlib
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,6 +25,7 @@ _PASSWORDS = {
 }
 _OWN_USERS = re.compile(r"^\s*(accounts|authorization|include)\b", re.MULTILINE)
 _VIOLATION = re.compile(r"(Publish|Subscription) Violation - .*?Subject \"([^\"]+)\"")
+_FIRST_PORT, _END_OF_PORTS, _PORTS_EACH = 10_000, 32_768, 2_000
 _FORBIDDEN = "a.subject.that.no.permission.allows"
 
 
@@ -34,11 +38,30 @@ def nats_binary() -> str:
     return found
 
 
+def _ports() -> Iterator[int]:
+    """Give ports of this process's own, in turn.
+
+    Linux gives ports from 32768 on to whoever asks for any, such as a client that connects, also
+    while the server that has the port is down. Workers of pytest-xdist have ranges of their own;
+    two runs at once begin at different places.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw") or -1) + 1
+    first = _FIRST_PORT + _PORTS_EACH * (worker % ((_END_OF_PORTS - _FIRST_PORT) // _PORTS_EACH))
+    begin = secrets.randbelow(_PORTS_EACH)
+    for number in range(_PORTS_EACH):
+        yield first + (begin + number) % _PORTS_EACH
+
+
+_free_ports = _ports()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Give a port that nobody listens on, and no port twice."""
+    for port in _free_ports:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise RuntimeError(f"all {_PORTS_EACH} ports of this process have been given away")
 
 
 def least_privilege(folder: Path, *, without: tuple[str, ...] = ()) -> str:
