@@ -11,7 +11,7 @@ from tests.support import Agent, eventually
 
 log = logging.getLogger("tests.waits")
 
-OPEN_SECONDS = 110.0
+OPEN_SECONDS = 280.0
 KINDS = ("standing", "pinned", "since")
 
 
@@ -34,7 +34,7 @@ class OpenWaits:
         self._answers: dict[str, Future[Any]] = {
             kind: self._pool.submit(self._wait, kind, queries[kind]) for kind in KINDS
         }
-        eventually(lambda: bridge.open_waits == before + len(KINDS), what="the open waits")
+        eventually(lambda: bridge.open_waits >= before + len(KINDS), what="the open waits")
 
     def answer(self) -> None:
         """Publish one event for all of them, and expect each to be answered with it."""

@@ -80,7 +80,6 @@ class Scene:
 
     def clean(self) -> None:
         """Delete every subscription that it made."""
-        names = self.cluster.api(f"CONSUMER.NAMES.{STREAM}", {})["consumers"]
-        for name in names:
+        for name in self.cluster.consumers(STREAM):
             if name.startswith(self.project):
-                self.cluster.api(f"CONSUMER.DELETE.{STREAM}.{name}")
+                self.cluster.delete_consumer(STREAM, name)

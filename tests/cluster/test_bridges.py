@@ -8,7 +8,7 @@ from tests.cluster.scene import Scene
 from tests.support import Agent, eventually
 from tests.test_delivery import open_wait
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 def test_a_rolling_restart_of_the_bridges_is_not_noticed(scene: Scene) -> None:

@@ -11,7 +11,7 @@ from tests.cluster.fleet import STREAM, Fleet
 from tests.cluster.scene import Scene
 from tests.support.cluster import NatsCluster
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 LONELY = "n3"
 

@@ -7,7 +7,7 @@ from tests.cluster.fleet import STREAM
 from tests.cluster.scene import Scene
 from tests.support.agents import make_token
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 def test_a_lost_quorum_is_told_and_regained(scene: Scene) -> None:

@@ -5,7 +5,7 @@ import pytest
 from tests.cluster.fleet import STREAM
 from tests.cluster.scene import Scene
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 def test_a_rolling_restart_of_nats_is_survived(scene: Scene) -> None:

@@ -12,7 +12,7 @@ from tests.support import Agents, BridgeProcess, eventually
 from tests.support.cluster import NatsCluster
 from tests.test_delivery import waiting
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_bridges_outlive_the_proper_end_of_its_server(
     publisher.publish("work", {"n": 1})
     with ThreadPoolExecutor() as pool:
         assert len(reader.events("work")) == 1
-        answer = pool.submit(reader.wait, "work", timeout=200)
+        answer = pool.submit(reader.wait, "work", timeout=280)
         eventually(lambda: waiting(reader) == 1, what="the pull")
         home = cluster[cluster.stream_leader(STREAM)]
         home.stop()

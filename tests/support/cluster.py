@@ -22,6 +22,7 @@ Json = dict[str, Any]
 
 SETTLE_SECONDS = 60.0
 _ASK_SECONDS = 2.0
+_CONSUMER_NOT_FOUND = 10014
 _LOGINS = {False: "app:app", True: "sys:sys"}
 
 # Servers that are lame ducks must take 30 s or more to send their clients away, but wait no longer
@@ -43,7 +44,11 @@ lame_duck_duration: "30s"
 
 
 class NoAnswer(Exception):
-    """NATS refused a request of a test, or did not answer it."""
+    """NATS refused a request of a test, with JetStream's code, or did not answer it (0)."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,9 @@ class NatsCluster:
 
     def move_stream(self, stream: str, to: str = "") -> str:
         """Let the stream's leader step down, if need be until it is `to`, and name the new one."""
-        before = self.stream_leader(stream)
+        before = eventually(
+            lambda: self.stream_leader(stream), within=SETTLE_SECONDS, what="a leader to move"
+        )
 
         def moved() -> str:
             now = self.stream_leader(stream)
@@ -208,13 +215,35 @@ class NatsCluster:
     def move_meta(self) -> str:
         """Let the meta leader step down and name the new one."""
         before = self.await_meta_leader()
-        self.ask("$JS.API.META.LEADER.STEPDOWN", {}, system=True)
 
         def moved() -> str:
-            now = str(self._try(self.meta_leader) or "")
+            now = self._try(self.meta_leader) or ""
+            if now == before:
+                self._try(lambda: self.ask("$JS.API.META.LEADER.STEPDOWN", {}, system=True))
             return now if now != before else ""
 
         return eventually(moved, within=SETTLE_SECONDS, what="another meta leader")
+
+    def consumers(self, stream: str) -> list[str]:
+        """Name every consumer of a stream, which JetStream lists a page at a time."""
+        names: list[str] = []
+        while True:
+            page = self._answer(f"CONSUMER.NAMES.{stream}", {"offset": len(names)})
+            names += page["consumers"]
+            if not page["consumers"] or len(names) >= page["total"]:
+                return names
+
+    def delete_consumer(self, stream: str, name: str) -> None:
+        """Delete a consumer, unless it goes by itself first."""
+
+        def gone() -> bool:
+            try:
+                self.api(f"CONSUMER.DELETE.{stream}.{name}")
+            except NoAnswer as error:
+                return error.code == _CONSUMER_NOT_FOUND
+            return True
+
+        eventually(gone, within=SETTLE_SECONDS, what=f"the end of {name}")
 
     def is_current(self, stream: str = "") -> bool:
         """Tell whether all servers are in the meta group, and the stream's replicas up to date."""
@@ -242,13 +271,21 @@ class NatsCluster:
         except (OSError, nats.errors.Error, TimeoutError) as error:
             raise NoAnswer(f"{subject}: {error!r}") from error
         if "error" in answer:
-            raise NoAnswer(f"{subject}: {answer['error']}")
+            raise NoAnswer(f"{subject}: {answer['error']}", answer["error"].get("err_code", 0))
         return answer
 
     def _meta(self) -> Json:
         told: Json = self.ask("$SYS.REQ.SERVER.PING.JSZ", system=True)["data"]
         found: Json = told.get("meta_cluster") or {}
         return found
+
+    def _answer(self, request: str, body: Json | None = None) -> Json:
+        """Ask JetStream's API until it answers."""
+
+        def told() -> Json | None:
+            return self._try(lambda: self.api(request, body))
+
+        return eventually(told, within=SETTLE_SECONDS, what=f"an answer to {request}") or {}
 
     def _leader(self, request: str) -> str:
         info = self._try(lambda: self.api(request)) or {}
