@@ -71,10 +71,10 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _LONGEST = 80
 
 
-@lru_cache(1024)
 def unknown_field(name: str) -> str:
     """Say that a field of an event was ignored, and what to do about it."""
-    return f"unknown field `{name[:_LONGEST]}` was ignored; {_remedy(snake(name[:_LONGEST]))}"
+    shown = name[:_LONGEST]
+    return f"unknown field `{shown}` was ignored; {_remedy(snake(shown))}"
 
 
 def unknown_query(name: str, value: str, known: Collection[str]) -> str:
@@ -110,6 +110,7 @@ def snake(name: str) -> str:
     return _HUMP.sub("_", name).replace("-", "_").lower()
 
 
+@lru_cache(1024)
 def _remedy(name: str) -> str:
     if name in _IDENTITY:
         return WHO
