@@ -1,5 +1,6 @@
 """Publishing over HTTP: what an answer says, what is stored, and how a repeat is told."""
 
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -206,6 +207,14 @@ def test_what_is_said_of_an_unknown_field_does_not_mislead(
     assert f"`{field[:80]}`" in said
     assert advice in said
     assert said.count("`event_id`") == advice.count("`event_id`")
+
+
+def test_very_many_unknown_fields_keep_nobody_waiting(agent: Agent) -> None:
+    body = {f"event_{n:05d}": 1 for n in range(20_000)}
+    began = time.perf_counter()
+    receipt = agent.http.post("/events/checkpoint", json=body).json()
+    assert time.perf_counter() - began < 1
+    assert len(receipt["warnings"]) == 20_000
 
 
 def test_a_standard_type_on_an_unusual_topic_is_warned_of(agent: Agent) -> None:

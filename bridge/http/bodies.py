@@ -14,7 +14,7 @@ from bridge.events import (
     NewEvent,
     correlation_in,
 )
-from bridge.http.misnamed import EVENT_FIELDS, unknown_field
+from bridge.http.misnamed import EVENT_FIELDS, unknown_fields
 
 MAX_BATCH = 1000
 MAX_ID_CHARACTERS = 128
@@ -36,7 +36,7 @@ def new_event(content: Any, event_type: str | None, idempotency_key: str | None 
     if None in content.values():
         given = {key: value for key, value in content.items() if value is not None}
     data = _data(given)
-    warnings = [unknown_field(name) for name in content if name not in _KNOWN]
+    warnings = unknown_fields(name for name in content if name not in _KNOWN)
     if event_type == "wait":
         warnings.append(
             "this published an event of the type `wait`; to wait for events use "

@@ -6,7 +6,7 @@ calls the field of their own ID `event_id` publishes one event and duplicates of
 
 import difflib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 
 EVENT_FIELDS = (
@@ -21,7 +21,9 @@ EVENT_FIELDS = (
 )
 """What an event in a body may have."""
 
-WHO = "the token says who you are; leave it out"
+MAX_HINTS = 20
+_WHO = "the token says who you are; leave it out"
+_INSIDE = "put it inside `data` to publish it"
 
 _MEANT: Mapping[str, str] = {
     "ttl": "ttl_seconds",
@@ -71,10 +73,16 @@ _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _LONGEST = 80
 
 
-def unknown_field(name: str) -> str:
-    """Say that a field of an event was ignored, and what to do about it."""
-    shown = name[:_LONGEST]
-    return f"unknown field `{shown}` was ignored; {_remedy(snake(shown))}"
+def unknown_fields(names: Iterable[str]) -> list[str]:
+    """Say of fields of an event that they were ignored, and of the first what to do about them.
+
+    Likeness takes time, and a body has room for tens of thousands.
+    """
+    shown = (name[:_LONGEST] for name in names)
+    return [
+        f"unknown field `{name}` was ignored; {_remedy(snake(name)) if n < MAX_HINTS else _INSIDE}"
+        for n, name in enumerate(shown)
+    ]
 
 
 def unknown_query(name: str, value: str, known: Collection[str]) -> str:
@@ -113,9 +121,9 @@ def snake(name: str) -> str:
 @lru_cache(1024)
 def _remedy(name: str) -> str:
     if name in _IDENTITY:
-        return WHO
+        return _WHO
     meant = _MEANT.get(name) or _nearest(name)
-    return f"did you mean `{meant}`?" if meant else "put it inside `data` to publish it"
+    return f"did you mean `{meant}`?" if meant else _INSIDE
 
 
 def _nearest(name: str) -> str | None:
