@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from bridge import errors
 from bridge.client import EventClient, polling
-from tests.support import BridgeProcess, NatsServer, eventually
+from tests.support import BridgeProcess, NatsServer, asking, eventually
 from tests.support.agents import make_token
 from tests.support.clients import KINDS, Either
 from tests.support.proxy import Proxy
@@ -44,14 +43,8 @@ def proxy() -> Iterator[Proxy]:
         yield made
 
 
-def metric(bridge: BridgeProcess, beginning: str) -> int:
-    """Sum up a bridge's metrics whose line begins so."""
-    lines = httpx.get(f"{bridge.url}/metrics").text.splitlines()
-    return int(sum(float(line.split()[-1]) for line in lines if line.startswith(beginning)))
-
-
 def open_waits(bridge: BridgeProcess) -> int:
-    return metric(bridge, "bridge_waiting_polls ")
+    return asking.open_waits(bridge.url)
 
 
 @pytest.mark.parametrize(("kind", "how"), [("blocking", signal.SIGKILL), ("async", signal.SIGTERM)])
@@ -193,7 +186,8 @@ def test_a_wait_that_ends_in_an_outage_says_so_unless_it_has_something(
         short = pool.submit(client.call, "wait", "work", count=2, timeout=3)
         none = pool.submit(client.call, "wait", "other", timeout=3)
         eventually(
-            lambda: metric(bridge, "bridge_events_delivered_total") == 1, what="the first event"
+            lambda: asking.metric(bridge.url, "bridge_events_delivered_total") == 1,
+            what="the first event",
         )
         bridge.kill()
         batch = short.result()
@@ -267,7 +261,7 @@ def test_a_token_that_the_bridge_cannot_renew_is_kept(
     for _ in range(3):
         client.call("publish", "work")
     assert client.client.token == token
-    assert metric(bridge, 'bridge_http_requests_total{route="tokens"') == 1
+    assert asking.metric(bridge.url, 'bridge_http_requests_total{route="tokens"') == 1
     with pytest.raises(errors.RequestInvalid):
         client.call("refresh_token")
     eventually(lambda: time.time() > now + 3, what="the token's end")

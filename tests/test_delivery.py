@@ -8,10 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlparse
 
-import httpx
 import pytest
 
-from tests.support import Agent, Agents, BridgeProcess, eventually
+from tests.support import Agent, Agents, BridgeProcess, asking, eventually
 
 
 def numbers(events: list[dict[str, object]]) -> list[int]:
@@ -253,9 +252,8 @@ def test_a_client_gone_in_mid_wait_costs_the_next_poll_nothing(agents: Agents) -
 def test_what_a_client_left_behind_is_counted(bridge: BridgeProcess, agents: Agents) -> None:
     """It went away with one of the two events that it asked for in the bridge's hands."""
 
-    def given_back() -> float:
-        text = httpx.get(f"{bridge.url}/metrics").text
-        return float(text.partition("\nbridge_events_given_back_total ")[2].split()[0])
+    def given_back() -> int:
+        return asking.metric(bridge.url, "bridge_events_given_back_total ")
 
     publisher, reader = agents("publisher"), agents("reader")
     before = given_back()
@@ -334,10 +332,8 @@ def test_many_agents_at_once_each_get_everything_once(agents: Agents) -> None:
 
 
 def test_delivery_is_told_in_metrics(agents: Agents, bridge: BridgeProcess) -> None:
-    def value(name: str) -> float:
-        text = httpx.get(f"{bridge.url}/metrics").text
-        [line] = [line for line in text.splitlines() if line.startswith(f"{name} ")]
-        return float(line.split()[-1])
+    def value(name: str) -> int:
+        return asking.metric(bridge.url, f"{name} ")
 
     before = (
         value("bridge_events_published_total"),

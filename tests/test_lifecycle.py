@@ -1,7 +1,6 @@
 """A bridge's life as its operator sees it: start, refusal, drain, end, and what it logs."""
 
 import json
-import re
 import signal
 import socket
 import subprocess
@@ -16,7 +15,7 @@ import httpx
 import pytest
 from nats.js import api
 
-from tests.support import Agents, BridgeProcess, NatsServer, eventually, on_jetstream
+from tests.support import Agents, BridgeProcess, NatsServer, asking, eventually, on_jetstream
 from tests.support.bridges import BRIDGE, SECRET, clean_environment
 
 T = TypeVar("T")
@@ -40,7 +39,7 @@ def refusal(folder: Path, **settings: str) -> str:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=15,
+        timeout=60,
         check=False,
     )
     assert ended.returncode == REFUSED, ended.stderr
@@ -53,14 +52,11 @@ def refusal(folder: Path, **settings: str) -> str:
 
 
 def open_waits(bridge: BridgeProcess) -> int:
-    text = httpx.get(f"{bridge.url}/metrics").text
-    found = re.search(r"^bridge_waiting_polls (\S+)$", text, re.MULTILINE)
-    assert found is not None
-    return int(float(found[1]))
+    return asking.open_waits(bridge.url)
 
 
 def readiness(bridge: BridgeProcess) -> tuple[int, str]:
-    answer = httpx.get(f"{bridge.url}/readyz")
+    answer = asking.get(f"{bridge.url}/readyz")
     return answer.status_code, answer.json().get("reason", "")
 
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import nkeys  # type: ignore[import-untyped]
 import pytest
 from cryptography import x509
@@ -28,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from bridge.jetstream.connection import Connection
 from bridge.jetstream.endpoint import Endpoint, LoginUnusable
-from tests.support import Agents, BridgeProcess, NatsServer, eventually
+from tests.support import Agents, BridgeProcess, NatsServer, asking, eventually
 
 Start = Callable[..., BridgeProcess]
 AgentsOn = Callable[[BridgeProcess], Agents]
@@ -228,7 +227,7 @@ LOGINS = [
 
 
 def reason(bridge: BridgeProcess) -> str:
-    told: dict[str, str] = httpx.get(f"{bridge.url}/readyz").json()
+    told: dict[str, str] = asking.get(f"{bridge.url}/readyz").json()
     return told.get("reason", "")
 
 

@@ -7,11 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from nats.js import JetStreamContext
 
-from tests.support import Agent, Agents, BridgeProcess, NatsServer, eventually, on_jetstream
+from tests.support import (
+    Agent,
+    Agents,
+    BridgeProcess,
+    NatsServer,
+    asking,
+    eventually,
+    on_jetstream,
+)
 from tests.support.jetstream import delete_consumer
 from tests.support.proxy import Proxy
 from tests.test_delivery import numbers, open_wait, waiting
@@ -49,10 +56,10 @@ def test_a_wait_outlives_a_restart_of_nats(
         assert numbers(reader.events("work", **query)) == [0]
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(reader.wait, "work", timeout=40, **query)
-        eventually(lambda: _open_waits(agents.url) == 1, what="the wait")
+        eventually(lambda: asking.open_waits(agents.url) == 1, what="the wait")
         server.stop(how)
         eventually(lambda: not _ready(agents.url), what="unreadiness")
-        assert httpx.get(f"{agents.url}/livez").status_code == 200
+        assert asking.answers(f"{agents.url}/livez")
         server.start()
         eventually(lambda: _ready(agents.url), what="readiness")
         publisher.publish("work", {"n": 1}, correlation_id="c-1")
@@ -196,7 +203,7 @@ def test_a_client_gone_from_one_bridge_is_served_by_the_other_at_once(
     gone = open_wait(agents.url, reader, "work?timeout=60000")
     eventually(lambda: waiting(reader) == 1, what="the pull")
     gone.close()
-    eventually(lambda: _open_waits(agents.url) == 0, what="the end of the wait")
+    eventually(lambda: asking.open_waits(agents.url) == 0, what="the end of the wait")
     agents("publisher").publish("work", {"n": 1})
     started = time.monotonic()
     assert numbers(elsewhere.events("work", timeout=10)) == [1]
@@ -288,7 +295,7 @@ def test_a_flood_does_not_look_like_another_stream(own: tuple[NatsServer, Agents
     with ThreadPoolExecutor() as pool:
         counts = list(pool.map(flood, publishers))
     assert sum(counts) > 1000
-    assert "\nbridge_nats_reconnects_total 0.0\n" in httpx.get(f"{agents.url}/metrics").text
+    assert asking.metric(agents.url, "bridge_nats_reconnects_total ") == 0
 
 
 def _held(agent: Agent) -> int:
@@ -296,13 +303,7 @@ def _held(agent: Agent) -> int:
 
 
 def _ready(url: str) -> bool:
-    return httpx.get(f"{url}/readyz").status_code == 200
-
-
-def _open_waits(url: str) -> int:
-    text = httpx.get(f"{url}/metrics").text
-    [line] = [line for line in text.splitlines() if line.startswith("bridge_waiting_polls ")]
-    return int(float(line.split()[-1]))
+    return asking.get(f"{url}/readyz").status_code == 200
 
 
 def test_a_nats_without_room_says_so_and_takes_the_event_once_there_is_some(

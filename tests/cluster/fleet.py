@@ -4,9 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
-import httpx
-
-from tests.support import BridgeProcess, eventually
+from tests.support import BridgeProcess, asking, eventually
 from tests.support.cluster import NatsCluster
 from tests.support.natsservers import free_port
 
@@ -44,10 +42,7 @@ class FleetBridge(BridgeProcess):
 
     @property
     def open_waits(self) -> int:
-        text = httpx.get(f"{self.url}/metrics").text
-        found = re.search(r"^bridge_waiting_polls (\S+)$", text, re.MULTILINE)
-        assert found is not None
-        return int(float(found[1]))
+        return asking.open_waits(self.url)
 
     def revive(self) -> None:
         """Start it if it has ended, and wait until it is ready."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import httpx
 
+from tests.support import asking
 from tests.support.bridges import SECRET
 from tests.support.images import HARDENED, docker
 from tests.support.waiting import eventually
@@ -52,7 +53,7 @@ class BridgeContainer:
 
     def readiness(self) -> int:
         try:
-            return httpx.get(f"{self.url}/readyz").status_code
+            return asking.get(f"{self.url}/readyz").status_code
         except httpx.TransportError:
             return 0
 

@@ -3,13 +3,12 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
 import jwt
 import pytest
 
 import bridge
 from tests.image.containers import BridgeContainer, command
-from tests.support import Agents, eventually
+from tests.support import Agents, asking, eventually
 from tests.support.bridges import SECRET
 
 pytestmark = pytest.mark.timeout(1200)
@@ -24,7 +23,7 @@ print(Path("/proc/1/status").read_text())
 
 
 def waiting(container: BridgeContainer) -> bool:
-    return "\nbridge_waiting_polls 1.0\n" in httpx.get(f"{container.url}/metrics").text
+    return asking.open_waits(container.url) == 1
 
 
 def test_an_event_goes_in_and_comes_out(run_bridge: Run) -> None:

@@ -7,8 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
-
+from tests.support import asking
 from tests.support.natsservers import NatsServer
 from tests.support.waiting import eventually
 
@@ -68,10 +67,7 @@ class BridgeProcess:
         return self
 
     def ready(self) -> bool:
-        try:
-            return httpx.get(f"{self.url}/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
+        return asking.answers(f"{self.url}/readyz")
 
     def send(self, how: signal.Signals) -> None:
         assert self._process is not None

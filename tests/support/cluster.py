@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import httpx
 import nats
 import nats.errors
 
+from tests.support import asking
 from tests.support.natsservers import NatsServer, free_port
 from tests.support.waiting import eventually
 
@@ -83,10 +83,7 @@ class ClusterServer(NatsServer):
     @property
     def healthy(self) -> bool:
         """Whether it says so itself, as the probe of a pod asks it: everything is caught up."""
-        try:
-            return httpx.get(f"{self._monitor}/healthz").status_code == 200
-        except httpx.TransportError:
-            return False
+        return asking.answers(f"{self._monitor}/healthz")
 
     def lame_duck(self) -> None:
         """Let it send its clients away and end by itself, as the preStop hook of a pod does."""

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
-
+from tests.support import asking
 from tests.support.waiting import eventually
 
 _HEADING = re.compile(r"#+ (.+)")
@@ -186,10 +185,7 @@ class Tour:
     def _serving(self, log: Path) -> bool:
         assert self._server is not None
         assert self._server.poll() is None, log.read_text()
-        try:
-            return httpx.get(f"http://localhost:{self._port}/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
+        return asking.answers(f"http://localhost:{self._port}/readyz")
 
     def _write(self, block: Block) -> str:
         """Put a configuration file where its first line says, and let the bridge's loaders read it.
