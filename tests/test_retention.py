@@ -55,7 +55,7 @@ def test_an_expired_event_is_gone_for_every_reader(nats_url: str, agents: Agents
         info = await js.stream_info("EVENTS", subjects_filter=subject)
         return (info.state.subjects or {}).get(subject, 0)
 
-    eventually(lambda: on_jetstream(nats_url, count) == 1, within=5, what="the expiry")
+    eventually(lambda: on_jetstream(nats_url, count) == 1, what="the expiry")
 
     def only_the_other(events: list[Json]) -> None:
         assert [event["event_id"] for event in events] == [kept]
@@ -81,7 +81,7 @@ def test_an_expired_event_cannot_be_got_from_nats(nats_url: str, agents: Agents)
         return False
 
     assert on_jetstream(nats_url, gone) is False
-    eventually(lambda: on_jetstream(nats_url, gone), within=5, what="the expiry")
+    eventually(lambda: on_jetstream(nats_url, gone), what="the expiry")
 
 
 def test_both_places_of_an_event_with_two_correlation_ids_expire(
@@ -95,7 +95,7 @@ def test_both_places_of_an_event_with_two_correlation_ids_expire(
         return (await js.stream_info("EVENTS", subjects_filter=subjects)).state.subjects or {}
 
     assert len(on_jetstream(nats_url, left)) == 2
-    eventually(lambda: not on_jetstream(nats_url, left), within=5, what="the expiry")
+    eventually(lambda: not on_jetstream(nats_url, left), what="the expiry")
     assert agent.history()["events"] == []
     for correlation in ("in", "out"):
         assert agent.events("short", filter=f"correlation_id:{correlation}") == []
@@ -108,7 +108,7 @@ def test_a_ttl_that_ran_out_is_no_gap(agents: Agents) -> None:
     start = agent.wait("short", since="now")["next_cursor"]
     agent.publish("short", ttl_seconds=1)
     agent.publish("long")
-    eventually(lambda: len(agent.history()["events"]) == 1, within=5, what="the expiry")
+    eventually(lambda: len(agent.history()["events"]) == 1, what="the expiry")
     batch = agent.wait("*", since=start)
     assert [event["event_type"] for event in batch["events"]] == ["long"]
     assert "gap" not in batch
@@ -368,7 +368,7 @@ def test_readers_see_nothing_of_a_purged_stream(
     on_jetstream(own_nats.url, lambda js: js.purge_stream("EVENTS"))
 
     assert agent.events("filling", timeout=0.2) == []
-    eventually(lambda: agent.history()["events"] == [], within=10, what="an empty history")
+    eventually(lambda: agent.history()["events"] == [], what="an empty history")
     assert agent.events("filling", since="earliest") == []
     assert agent.events("filling", since=start) == []
     fill(agent, 6, 6)
@@ -385,7 +385,7 @@ def test_readers_see_nothing_of_a_purged_subject(nats_url: str, agents: Agents) 
     subject = f"events.{agent.project}.*.*.purge"
     on_jetstream(nats_url, lambda js: js.purge_stream("EVENTS", subject=subject))
 
-    eventually(lambda: len(agent.history()["events"]) == 2, within=10, what="the purge")
+    eventually(lambda: len(agent.history()["events"]) == 2, what="the purge")
     assert numbers(agent.events("step", timeout=5)) == [1, 3]
     assert numbers(agent.events("step", since="earliest")) == [1, 3]
     assert agent.events("step", filter="correlation_id:purge") == []
