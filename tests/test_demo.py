@@ -1,9 +1,9 @@
 """`bridge demo`: six agents on a bridge of its own, and an account that comes out even."""
 
+import contextlib
 import os
 import re
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -28,11 +28,23 @@ def shell(tmp_path: Path) -> Shell:
     return Shell(tmp_path, variables)
 
 
-def left_over(shell: Shell) -> list[str]:
-    """The command lines, with their variables, of the processes that this shell's demo started."""
-    ended = subprocess.run(["ps", "axeww"], capture_output=True, text=True, check=True)
-    ours = [line for line in ended.stdout.splitlines() if shell.variables["TMPDIR"] in line]
-    return [line for line in ours if "bridge.cli.demo.child" in line or "nats-server" in line]
+def left_over(shell: Shell) -> dict[int, list[str]]:
+    """The commands of the processes that this shell's demo started and that run, by process ID."""
+    ours = f"TMPDIR={shell.variables['TMPDIR']}"
+    found: dict[int, list[str]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            if ours in _strings(folder / "environ"):
+                found[int(folder.name)] = _strings(folder / "cmdline")
+    return {pid: command for pid, command in found.items() if any(map(_is_demos, command))}
+
+
+def _strings(path: Path) -> list[str]:
+    return path.read_bytes().decode(errors="replace").split("\0")
+
+
+def _is_demos(argument: str) -> bool:
+    return argument == "bridge.cli.demo.child" or Path(argument).name.startswith("nats-server")
 
 
 def test_the_workflow_runs_to_a_clean_account(shell: Shell) -> None:
@@ -56,7 +68,7 @@ def test_the_workflow_runs_to_a_clean_account(shell: Shell) -> None:
     assert rounds == "2 rounds until the tests passed"
     assert re.match(r"publish to received, .*: p50 [\d.]+ ms, max [\d.]+ ms", latency)
     assert last == "Every event that an agent awaited was received exactly once."
-    assert left_over(shell) == []
+    assert left_over(shell) == {}
     assert list(Path(shell.variables["TMPDIR"]).iterdir()) == []
 
 
@@ -67,7 +79,7 @@ def test_a_terminal_shows_who_waits_for_whom(shell: Shell) -> None:
     (kept,) = Path(shell.variables["TMPDIR"]).glob("bridge-demo-*")
     assert f"Kept: {kept}" in shown
     assert {path.stem for path in kept.glob("*.log")} == {*ROLES, "bridge"}
-    assert left_over(shell) == []
+    assert left_over(shell) == {}
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -82,7 +94,7 @@ def test_however_it_ends_its_processes_end_too(shell: Shell, how: signal.Signals
             assert (status, err) == (INTERRUPTED, "")
         else:
             os.kill(demo.pid, how)
-            assert demo.wait(20) == (TERMINATED if how is signal.SIGTERM else -how)
+            assert demo.wait(60) == (TERMINATED if how is signal.SIGTERM else -how)
     eventually(lambda: not left_over(shell), what="the end of its processes")
     if how is not signal.SIGKILL:
         assert list(Path(shell.variables["TMPDIR"]).iterdir()) == []
@@ -93,12 +105,12 @@ def test_an_agent_that_dies_is_told_of(shell: Shell) -> None:
         assert demo.stdout is not None
         while "architect" not in demo.stdout.readline():
             assert demo.poll() is None
-        (tester,) = [line for line in left_over(shell) if " tester release-" in line]
-        os.kill(int(tester.split()[0]), signal.SIGKILL)
-        _, err = demo.communicate(timeout=20)
+        (tester,) = [pid for pid, command in left_over(shell).items() if "tester" in command]
+        os.kill(tester, signal.SIGKILL)
+        _, err = demo.communicate(timeout=60)
     assert demo.returncode == FAILED
     assert err.startswith("bridge: an agent has failed")
-    assert left_over(shell) == []
+    assert left_over(shell) == {}
 
 
 def test_without_a_nats_server_it_says_so(shell: Shell) -> None:
