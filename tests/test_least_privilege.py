@@ -3,7 +3,9 @@
 import asyncio
 import json
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -297,6 +299,32 @@ def test_the_operator_is_answered(stocked: NatsServer, permission: str) -> None:
     assert "error" not in asyncio.run(ask())
 
 
+def test_the_operator_hears_advisories_as_the_file_says(
+    stocked: NatsServer, tmp_path: Path
+) -> None:
+    if shutil.which("nats") is None:
+        pytest.skip("NOT RUN, not on PATH: nats")
+    [command] = re.findall(r"# (nats events .*)", NATS_USER.read_text())
+    heard = tmp_path / "heard.log"
+
+    async def make(jetstream: JetStreamContext) -> None:
+        await jetstream.add_consumer("EVENTS", name="heard", inactive_threshold=0.1)
+
+    def hears() -> bool:
+        on_jetstream(stocked.url, make)
+        return "Consumer Create Action" in heard.read_text()
+
+    with heard.open("wb") as log:
+        arguments = [*shlex.split(command), "--server", as_operator(stocked)]
+        listening = subprocess.Popen(arguments, stdout=log, stderr=log)
+    try:
+        eventually(hears, what="an advisory")
+    finally:
+        listening.send_signal(signal.SIGINT)
+        listening.wait(10)
+    assert stocked.violations() == []
+
+
 def test_the_file_is_included_as_it_stands(tmp_path: Path, start_bridge: Start) -> None:
     (tmp_path / "nats").mkdir()
     shutil.copy(NATS_USER, tmp_path / "nats")
@@ -306,6 +334,25 @@ def test_the_file_is_included_as_it_stands(tmp_path: Path, start_bridge: Start) 
         with pytest.raises(AssertionError, match="Authorization Violation"):
             server.refusals({"nats_user": user, "nats_password": "of somebody else"})
     server.stop()
+
+
+def test_the_file_is_made_for_another_stream_as_it_says(
+    tmp_path: Path, start_bridge: Start, agents_on: AgentsOn
+) -> None:
+    [command] = re.findall(r"sed '.*' nats-user\.conf", NATS_USER.read_text())
+    assert "\\" not in command, "BSD and macOS know fewer escapes than GNU"
+    made = subprocess.run(
+        shlex.split(command), cwd=NATS_USER.parent, capture_output=True, text=True, check=True
+    ).stdout
+    assert made == re.sub(r"\bEVENTS\b", "ORDERS", NATS_USER.read_text()), "as the chart makes it"
+    (tmp_path / "nats").mkdir()
+    (tmp_path / "nats" / NATS_USER.name).write_text(made)
+    server = NatsServer(tmp_path / "nats", config=f'include "{NATS_USER.name}"').start()
+    agents = agents_on(start_bridge(server.url, stream="ORDERS", **BRIDGE_LOGIN))
+    agents("publisher").publish("work", {"n": 1})
+    assert numbers(agents("reader").events("work")) == [1]
+    server.stop()
+    assert server.violations() == []
 
 
 def test_a_stream_that_others_manage_takes_two_permissions_less(
