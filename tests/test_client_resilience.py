@@ -183,8 +183,8 @@ def test_a_wait_that_ends_in_an_outage_says_so_unless_it_has_something(
     client = make(bridge.api)
     client.call("publish", "work", {"n": 0})
     with ThreadPoolExecutor() as pool:
-        short = pool.submit(client.call, "wait", "work", count=2, timeout=3)
-        none = pool.submit(client.call, "wait", "other", timeout=3)
+        short = pool.submit(client.call, "wait", "work", count=2, timeout=10)
+        none = pool.submit(client.call, "wait", "other", timeout=10)
         eventually(
             lambda: asking.metric(bridge.url, "bridge_events_delivered_total") == 1,
             what="the first event",
@@ -215,7 +215,7 @@ def test_a_listener_survives_the_bridge_and_can_be_stopped_without_it(
     bridge.send(signal.SIGSTOP)
     began = time.monotonic()
     client.stop(listener)
-    assert time.monotonic() - began < 4, "the stop waited for a bridge that hangs"
+    assert time.monotonic() - began < 10, "the stop waited for a bridge that hangs"
     assert not listener.running
     second = client.on("work", print)
     bridge.kill()
@@ -230,11 +230,11 @@ def test_a_token_is_renewed_before_it_ends(
     """Also in the middle of a wait that is longer than the token's life."""
     bridge = start_bridge(own_nats.url, jwt_leeway_seconds="0")
     now = int(time.time())
-    token = make_token("reader", iat=now, exp=now + 3)
+    token = make_token("reader", iat=now, exp=now + 8)
     reader, publisher = make(bridge.api, kind, token=token), make(bridge.api, name="publisher")
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(reader.call, "wait", "work", timeout=30)
-        eventually(lambda: time.time() > now + 4, what="the end of the first token")
+        eventually(lambda: time.time() > now + 9, what="the end of the first token")
         publisher.call("publish", "work")
         assert len(waiting.result().events) == 1
     reader.call("publish", "work")
@@ -256,7 +256,7 @@ def test_a_token_that_the_bridge_cannot_renew_is_kept(
         jwt_leeway_seconds="0",
     )
     now = int(time.time())
-    token = jwt.encode({"sub": "a", "iat": now - 100, "exp": now + 3}, key, algorithm="EdDSA")
+    token = jwt.encode({"sub": "a", "iat": now - 100, "exp": now + 8}, key, algorithm="EdDSA")
     client = make(bridge.api, token=token)
     for _ in range(3):
         client.call("publish", "work")
@@ -264,7 +264,7 @@ def test_a_token_that_the_bridge_cannot_renew_is_kept(
     assert asking.metric(bridge.url, 'bridge_http_requests_total{route="tokens"') == 1
     with pytest.raises(errors.RequestInvalid):
         client.call("refresh_token")
-    eventually(lambda: time.time() > now + 3, what="the token's end")
+    eventually(lambda: time.time() > now + 8, what="the token's end")
     with pytest.raises(errors.TokenExpired):
         client.call("wait", "other", timeout=20)
 
@@ -298,6 +298,6 @@ def test_a_wrong_token_is_told_at_once(bridge: BridgeProcess, make: Make, kind: 
     ended = make_token(exp=int(time.time()) - 60)
     with pytest.raises(errors.TokenExpired):
         make(bridge.api, kind, token=ended).call("publish", "work")
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     with pytest.raises(errors.TokenInvalid, match="JWT_TOKEN"):
         EventClient(bridge.api, "Bearer abc")

@@ -10,7 +10,10 @@ from urllib.parse import urlparse
 
 import pytest
 
-from tests.support import Agent, Agents, BridgeProcess, asking, eventually
+from tests.support import Agent, Agents, BridgeProcess, NatsServer, asking, eventually
+
+Start = Callable[..., BridgeProcess]
+AgentsOn = Callable[[BridgeProcess], Agents]
 
 
 def numbers(events: list[dict[str, object]]) -> list[int]:
@@ -132,9 +135,9 @@ def test_count_at_the_deadline_answers_what_there_is(agents: Agents) -> None:
 
 
 def test_count_holds_events_for_longer_than_ack_wait_without_repeating(
-    own_nats: object, start_bridge: Callable[..., BridgeProcess]
+    own_nats: NatsServer, start_bridge: Start
 ) -> None:
-    bridge = start_bridge(own_nats.url, ack_wait_seconds="2")  # type: ignore[attr-defined]
+    bridge = start_bridge(own_nats.url, ack_wait_seconds="2")
     agents = Agents(bridge.url)
     publisher, reader = agents("publisher"), agents("reader")
     publisher.publish("part", {"n": 1})
@@ -237,16 +240,16 @@ def test_since_goes_on_through_pages_of_filtered_events(agents: Agents) -> None:
     assert seen == list(range(10, 50))
 
 
-def test_a_client_gone_in_mid_wait_costs_the_next_poll_nothing(agents: Agents) -> None:
+def test_a_client_gone_in_mid_wait_costs_the_next_poll_nothing(
+    own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn
+) -> None:
+    agents = agents_on(start_bridge(own_nats.url, ack_wait_seconds="30"))
     publisher, reader = agents("publisher"), agents("reader")
     gone = open_wait(agents.url, reader, "mine?timeout=60000")
     eventually(lambda: waiting(reader) == 1, what="the pull")
     gone.close()
     publisher.publish("mine", {"n": 1})
-    started = time.monotonic()
-    [event] = reader.events("mine", timeout=4)
-    assert event["data"] == {"n": 1}
-    assert time.monotonic() - started < 3.5, "longer than a redelivery: it came by ack_wait"
+    assert numbers(reader.events("mine", timeout=15)) == [1], "it comes by ack_wait, after 30 s"
 
 
 def test_what_a_client_left_behind_is_counted(bridge: BridgeProcess, agents: Agents) -> None:
@@ -286,12 +289,12 @@ def test_an_answer_to_a_client_that_stopped_reading_is_not_acknowledged(agents: 
     stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     eventually(lambda: any(s["ack_pending"] for s in reader.subscriptions()), what="the delivery")
     stuck.close()
-    events: list[dict[str, object]] = []
-    deadline = time.monotonic() + 20
+    events: list[dict[str, Any]] = []
+    deadline = time.monotonic() + 60
     while len(events) < 60 and time.monotonic() < deadline:
         events += reader.events("big", timeout=3)
     assert numbers(events) == list(range(60))
-    assert {event["delivery_count"] for event in events} == {2}
+    assert all(event["delivery_count"] >= 2 for event in events)
 
 
 def test_a_half_written_request_and_a_reset_do_no_harm(agents: Agents) -> None:

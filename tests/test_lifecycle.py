@@ -68,25 +68,22 @@ def test_a_signal_answers_every_open_wait_and_ends_with_0(
     how: signal.Signals,
     agents_on: AgentsOn,
 ) -> None:
-    bridge = start_bridge(nats_url, drain_seconds="1.5")
+    bridge = start_bridge(nats_url, drain_seconds="5")
     agents = agents_on(bridge)
     durable = [agents(f"agent-{number}") for number in range(10)]
     waits = [run(each.wait, "never", timeout=120) for each in durable]
     waits += [run(each.wait, "never", timeout=120, since="now") for each in durable]
     eventually(lambda: open_waits(bridge) == 20, what="20 open waits")
 
-    signalled = time.monotonic()
     bridge.send(how)
 
-    answers = [wait.result(10) for wait in waits]
-    assert time.monotonic() - signalled < 1.5
+    answers = [wait.result(60) for wait in waits]
+    assert readiness(bridge) == (503, "shutting down"), "they were answered at the drain's end"
     assert [answer["timeout"] for answer in answers] == [True] * 20
     assert [answer["events"] for answer in answers] == [[]] * 20
     assert all(answer["next_cursor"] for answer in answers)
-    assert readiness(bridge) == (503, "shutting down")
-    assert httpx.get(f"{bridge.url}/livez").status_code == 200
-    assert bridge.wait(10) == 0
-    assert time.monotonic() - signalled < 6
+    assert asking.answers(f"{bridge.url}/livez")
+    assert bridge.wait(60) == 0
 
 
 def test_a_signal_hands_over_what_a_counting_wait_has_collected(
@@ -106,10 +103,10 @@ def test_a_signal_hands_over_what_a_counting_wait_has_collected(
     eventually(held, what="two events in the wait's hands")
     bridge.send(signal.SIGTERM)
 
-    for answer in (wait.result(10), since.result(10)):
+    for answer in (wait.result(60), since.result(60)):
         assert [event["event_id"] for event in answer["events"]] == sent
         assert answer["timeout"] is True
-    assert bridge.wait(10) == 0
+    assert bridge.wait(60) == 0
     again = start_bridge(own_nats.url)
     assert agents("leader", url=again.url).events("agent_completed") == []
 
@@ -117,7 +114,7 @@ def test_a_signal_hands_over_what_a_counting_wait_has_collected(
 def test_a_wait_that_begins_during_the_drain_is_answered_at_once(
     nats_url: str, start_bridge: Start, agents_on: AgentsOn
 ) -> None:
-    bridge = start_bridge(nats_url, drain_seconds="5")
+    bridge = start_bridge(nats_url, drain_seconds="60")
     agents = agents_on(bridge)
     agent = agents()
     event_id = agent.publish("left_over")["event_id"]
@@ -125,10 +122,11 @@ def test_a_wait_that_begins_during_the_drain_is_answered_at_once(
     eventually(lambda: readiness(bridge)[0] == 503, what="the drain")
 
     began = time.monotonic()
-    answer = agent.wait("never", timeout=60)
-    assert time.monotonic() - began < 2
+    answer = agent.wait("never", timeout=50)
+    assert time.monotonic() - began < 10
     assert answer["timeout"] is True
     assert [event["event_id"] for event in agent.events("left_over", timeout=60)] == [event_id]
+    assert readiness(bridge) == (503, "shutting down"), "it was answered at the drain's end"
 
 
 def test_publishes_in_flight_at_the_signal_finish(
@@ -152,8 +150,8 @@ def test_publishes_in_flight_at_the_signal_finish(
     reader = agents("reader")
     eventually(lambda: len(reader.history(limit=200)["events"]) >= 100, what="some events")
     bridge.send(signal.SIGTERM)
-    acknowledged = {event_id for each in publishing for event_id in each.result(20)}
-    assert bridge.wait(10) == 0
+    acknowledged = {event_id for each in publishing for event_id in each.result(60)}
+    assert bridge.wait(60) == 0
 
     again = agents("reader", url=start_bridge(own_nats.url).url)
     stored: set[str] = set()
@@ -170,7 +168,7 @@ def test_a_second_signal_exits_at_once(
     bridge.send(how)
     eventually(lambda: "shutting down" in bridge.log, what="the drain")
     bridge.send(how)
-    assert bridge.wait(3) == 128 + how
+    assert bridge.wait(20) == 128 + how
 
 
 def test_it_starts_before_nats_and_becomes_ready_when_nats_comes(
@@ -217,7 +215,7 @@ def test_it_is_alive_and_not_ready_while_nats_is_away(
     own_nats.start()
     eventually(bridge.ready, what="readiness")
     event_id = agent.publish("after")["event_id"]
-    assert [[event["event_id"] for event in wait.result(30)] for wait in waits] == [[event_id]] * 2
+    assert [[event["event_id"] for event in wait.result(60)] for wait in waits] == [[event_id]] * 2
     assert [event["event_type"] for event in agent.history(order="asc")["events"]] == [
         "before",
         "after",

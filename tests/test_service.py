@@ -19,7 +19,7 @@ NAME = "agent-event-bridge"
 
 
 def asked(url: str, subject: str) -> list[Any]:
-    """Give every answer to a request; half a second after the last there is no other."""
+    """Give every answer to a request; half a second after another there is no other."""
 
     async def main() -> list[Any]:
         client = await nats.connect(url)
@@ -30,7 +30,7 @@ def asked(url: str, subject: str) -> list[Any]:
             found: list[Any] = []
             while True:
                 try:
-                    message = await answers.next_msg(timeout=0.5)
+                    message = await answers.next_msg(timeout=0.5 if found else 10)
                 except TimeoutError:
                     return found
                 if message.headers and message.headers.get("Status") == "503":
@@ -141,7 +141,7 @@ def test_a_bridge_is_there_again_after_an_outage_and_gone_after_its_end(
     own_nats: NatsServer, start_bridge: Callable[..., BridgeProcess]
 ) -> None:
     bridge, other = start_bridge(own_nats.url), start_bridge(own_nats.url)
-    assert len(instances(own_nats.url, "PING")) == 2
+    eventually(lambda: len(instances(own_nats.url, "PING")) == 2, what="both services")
     own_nats.kill()
     own_nats.start()
     eventually(lambda: len(instances(own_nats.url, "PING")) == 2, what="both services")

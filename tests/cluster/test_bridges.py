@@ -36,7 +36,7 @@ def test_a_bridge_killed_with_events_in_hand_loses_nothing(scene: Scene) -> None
         doomed.kill()
         [event] = elsewhere.events("held", timeout=30)
     assert event["event_id"] == told["event_id"]
-    assert event["delivery_count"] == 2
+    assert event["delivery_count"] >= 2
     scene.load.goes_on("the load on the two other bridges")
     doomed.revive()
     assert scene.finish() > 0
