@@ -51,6 +51,7 @@ def _unit(nodeid: str) -> str:
 def nothing_forbidden_was_tried_at_the_end() -> Iterator[None]:
     """Fail if bridges that the session shares violate a permission when they stop."""
     yield
+    NatsServer.end_all()
     assert NatsServer.all_violations() == []
 
 
@@ -72,7 +73,7 @@ def nats_url(
         return
     server = NatsServer(tmp_path_factory.mktemp("nats")).start()
     yield server.url
-    server.stop()
+    server.end()
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +105,7 @@ def own_nats(tmp_path: Path) -> Iterator[NatsServer]:
     folder.mkdir()
     server = NatsServer(folder).start()
     yield server
-    server.stop()
+    server.end()
 
 
 @pytest.fixture

@@ -18,9 +18,10 @@ pytestmark = pytest.mark.timeout(400)
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[NatsCluster]:
     made = NatsCluster(tmp_path / "nats")
-    made.start()
-    yield made
-    made.stop()
+    try:
+        yield made.start()
+    finally:
+        made.stop()
 
 
 def test_bridges_outlive_the_proper_end_of_its_server(

@@ -118,6 +118,12 @@ class NatsServer:
         """Take what `violations` gives of every server there ever was."""
         return [told for server in cls._made for told in server.violations()]
 
+    @classmethod
+    def end_all(cls) -> None:
+        """End what tests that failed have left running."""
+        for server in cls._made:
+            server.end()
+
     @property
     def has_users(self) -> bool:
         """Whether it runs with helm/nats-user.conf."""
@@ -140,9 +146,13 @@ class NatsServer:
                 stderr=log,
                 env=os.environ | _PASSWORDS,
             )
-        eventually(self._accepts, what="nats-server")
-        if self.has_users:
-            self._show_that_violations_are_seen()
+        try:
+            eventually(self._accepts, what="nats-server")
+            if self.has_users:
+                self._show_that_violations_are_seen()
+        except BaseException:
+            self.kill()
+            raise
         return self
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
@@ -153,6 +163,16 @@ class NatsServer:
 
     def kill(self) -> None:
         self.stop(signal.SIGKILL)
+
+    def end(self) -> None:
+        """Stop it in whatever state a test has left it: paused, down, or deaf to signals."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGCONT)
+        try:
+            self.stop()
+        except subprocess.TimeoutExpired:
+            self.kill()
 
     def pause(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
