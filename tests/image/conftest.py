@@ -10,9 +10,10 @@ from tests.support.images import built_image
 
 
 @pytest.fixture(scope="session")
-def image() -> str:
+def image() -> Iterator[str]:
     """The image's name; a test that asks for it is skipped where it cannot be built."""
-    return built_image()
+    with built_image() as name:
+        yield name
 
 
 @pytest.fixture

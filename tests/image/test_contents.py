@@ -60,8 +60,10 @@ def files(image: str) -> Iterator[dict[str, tarfile.TarInfo]]:
     """Every file of the image, by its path without the leading slash."""
     container = docker("create", image).stdout.strip()
     with tempfile.NamedTemporaryFile(suffix=".tar") as archive:
-        docker("export", "--output", archive.name, container)
-        docker("rm", container)
+        try:
+            docker("export", "--output", archive.name, container)
+        finally:
+            docker("rm", container)
         with tarfile.open(archive.name) as exported:
             yield {member.name: member for member in exported if not member.isdir()}
 

@@ -6,16 +6,18 @@ out of Debian packages, for machines that reach those but no registry of images 
 
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILE = ROOT / "Dockerfile"
-IMAGE = "agent-event-bridge:test"
 DEBIAN_BASE = "agent-event-bridge-base:trixie"
 DEBIAN_PACKAGES = "python3,python3-venv,ca-certificates"
 INDEX_SETTINGS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
@@ -25,6 +27,7 @@ HARDENED = (
     *("--user", "65532:65532"),
 )
 BUILD_SECONDS = 900.0
+_STEP = re.compile(r"^ ---> ([0-9a-f]+)$", re.MULTILINE)
 
 Ended = subprocess.CompletedProcess[str]
 
@@ -38,8 +41,12 @@ def docker(*args: str, within: float = 60, status: int | None = 0) -> Ended:
     return ended
 
 
-def built_image() -> str:
-    """Build the image, or skip loudly where that cannot be; give its name."""
+@contextmanager
+def built_image() -> Iterator[str]:
+    """Build the image, or skip loudly where that cannot be; give its name, which no other run has.
+
+    What was built is taken away at the end, but for what was there before, and served as cache.
+    """
     _demand_docker()
     base = _base()
     index = {name: os.environ.get(name, "") for name in INDEX_SETTINGS}
@@ -47,11 +54,18 @@ def built_image() -> str:
     index["PIP_EXTRA_INDEX_URL"] += f" file:///{CANARY}"
     given = [f"{name}={value.strip()}" for name, value in index.items() if value]
     arguments = [part for one in (f"BASE={base}", *given) for part in ("--build-arg", one)]
-    docker(
-        *("build", "--network", "host", "--tag", IMAGE, *arguments, str(ROOT)),
-        within=BUILD_SECONDS,
-    )
-    return IMAGE
+    name = f"agent-event-bridge:test-{secrets.token_hex(4)}"
+    before = set(docker("images", "--all", "--quiet").stdout.split())
+    build = ("build", "--network", "host", "--tag", name, *arguments, str(ROOT))
+    ended = docker(*build, within=BUILD_SECONDS, status=None)
+    try:
+        assert ended.returncode == 0, (ended.stdout[-4000:], ended.stderr[-4000:])
+        yield name
+    finally:
+        # The last first, since none goes that another is based on. BuildKit makes no such images.
+        steps = [step for step in _STEP.findall(ended.stdout) if step not in before]
+        for image in (name, *reversed(steps)):
+            docker("rmi", image, status=None)
 
 
 def default_base() -> str:
