@@ -6,15 +6,18 @@ Lines for `kubectl` need a cluster: of these the tests check that what they name
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from bridge.jetstream.durables import ABANDONED_SECONDS, UNKNOWN_SECONDS
+from bridge.jetstream.lookout import ANSWER_SECONDS, LOOK_SECONDS, TROUBLE_SECONDS
 from bridge.traffic import ENDPOINTS
-from tests.support.guide import Reading
+from tests.support import Agent, BridgeProcess, NatsServer, eventually
+from tests.support.guide import Reading, typed
 from tests.support.helm import CHART, HELMS, with_stubbed_dependencies
 from tests.support.manifests import Object, at, of_kind, pods
 from tests.support.natsservers import nats_binary
@@ -29,7 +32,12 @@ BLOCKS = blocks(GUIDE)
 NAMES = {"name": "bridge", "namespace": "agents"}
 NATS_STUB = Path(__file__).parent / "chart" / "nats-stub.yaml"
 USERS = "bridge-nats-auth"
-KINDS = {"deploy/": "Deployment", "svc/": "Service", "secret ": "Secret"}
+KINDS = {
+    "deploy/": "Deployment",
+    "statefulset/": "StatefulSet",
+    "svc/": "Service",
+    "secret ": "Secret",
+}
 
 
 def of_language(*languages: str) -> list[Block]:
@@ -56,9 +64,15 @@ def release(chart: Path) -> list[Object]:
 
 
 @pytest.fixture(scope="module")
-def reading(release: list[Object], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reading]:
+def programs() -> None:
     if absent := [program for program in ("nats", "jq", "curl") if shutil.which(program) is None]:
         pytest.skip(f"NOT RUN, not on PATH: {', '.join(absent)}")
+
+
+@pytest.fixture(scope="module")
+def reading(
+    release: list[Object], tmp_path_factory: pytest.TempPathFactory, programs: None
+) -> Iterator[Reading]:
     world = World(tmp_path_factory.mktemp("operations"), release)
     try:
         yield Reading(world.start(), BLOCKS)
@@ -132,14 +146,23 @@ def test_restored_subscriptions_give_what_they_had_not_given(reading: Reading) -
 def test_what_kubectl_is_told_is_in_the_chart(release: list[Object], block: Block) -> None:
     commands = re.findall(r"\bkubectl (?!-n agents )", block.text)
     assert commands == [], "the namespace is missing"
-    for prefix, name in re.findall(r"(?<!create )\b(deploy/|svc/|secret )([\w-]+)", block.text):
+    for prefix, name in re.findall(rf"(?<!create )\b({'|'.join(KINDS)})([\w-]+)", block.text):
         assert the(release, KINDS[prefix], name)
+    for claim, server in re.findall(r"\bpvc ([\w-]+)-js-([\w-]+)-\d+", block.text):
+        assert the(release, "StatefulSet", server)["metadata"]["name"] == claim
+    assert not re.search(r"port-forward [^&]+?\n.", block.text), "nothing after it is run"
     for prefix, name, port in re.findall(r"(svc/|deploy/)(\S+) (\d+)\n", block.text):
         assert int(port) in ports(the(release, KINDS[prefix], name))
     for key, value in re.findall(r" -l ([\w./-]+)=(\w+)", block.text):
         assert value in {pod.labels.get(key) for pod in pods(release)}
     for key in re.findall(r"\$\(password (\w+)\)", block.text):
         assert key in the(release, "Secret", USERS)["data"]
+
+
+def test_secrets_that_the_text_names_are_in_the_chart(release: list[Object]) -> None:
+    named = re.findall(r"\bSecret `([\w-]+)`", TEXT)
+    assert named
+    assert all(the(release, "Secret", name) for name in named)
 
 
 def ports(found: Object) -> set[int]:
@@ -178,9 +201,67 @@ def test_nats_server_takes_what_makes_it_sync_each_write(tmp_path: Path) -> None
 
 def test_pods_have_the_time_to_end_that_the_guide_gives_them(release: list[Object]) -> None:
     [pod] = pods([the(release, "Deployment", "bridge-agent-event-bridge")])
+    [patience] = re.findall(r"--for=delete .* --timeout=(\d+)s", TEXT)
+    assert int(patience) > pod.spec["terminationGracePeriodSeconds"]
     waits, grace = re.findall(r"waits (\d+) s for load|grace period, (\d+) s", TEXT)
     assert int(waits[0]) == at(pod.containers[0], "lifecycle.preStop.sleep.seconds")
     assert int(grace[1]) == pod.spec["terminationGracePeriodSeconds"]
+
+
+def test_bridges_take_the_time_that_the_guide_says() -> None:
+    [known, unknown] = re.findall(r"After (\d+) s without that server|waits (\d+) s for the", TEXT)
+    assert (float(known[0]), float(unknown[1])) == (ABANDONED_SECONDS, UNKNOWN_SECONDS)
+    [cut_off] = re.findall(r"tries the next one\s+within (\d+) s", TEXT)
+    # It has just looked; it looks in vain; that goes on for too long; the last look ends.
+    assert float(cut_off) == LOOK_SECONDS + ANSWER_SECONDS + TROUBLE_SECONDS + ANSWER_SECONDS
+
+
+@pytest.mark.parametrize(("limited", "which"), [("server", 0), ("account", 1)])
+def test_publishes_without_room_are_answered_as_the_guide_says(
+    tmp_path: Path, start_bridge: Callable[..., BridgeProcess], limited: str, which: int
+) -> None:
+    server = NatsServer(tmp_path, config=_with_little_room(limited, tmp_path)).start()
+    bridge = start_bridge(server.url)
+    with Agent(bridge.url, "tester-1", "shop") as agent:
+        big = {"data": {"log": "x" * 100_000}}
+        answers = (agent.http.post("/events/work", json=big) for _ in range(20))
+        refused = next(answer for answer in answers if answer.status_code != 202)
+    told = re.findall(r"`(JetStream does not take the event: [^`]+)`", TEXT)
+    assert refused.status_code == 503
+    assert refused.json()["message"].startswith(f"{told[which]};")
+    assert bridge.ready()
+    assert start_bridge(server.url, stream_max_bytes="600000").ready()
+    with Agent(bridge.url, "tester-1", "shop") as agent:
+        agent.publish("work", big["data"])
+    bridge.kill()
+    server.stop()
+
+
+def _with_little_room(limited: str, store: Path) -> str:
+    """Give configuration that limits what a server or an account stores to 1 MB."""
+    if limited == "server":
+        return f'jetstream {{ store_dir: "{store}", max_file_store: 1MB }}'
+    account = "jetstream: { max_file: 1MB }, users: [{ user: tests, password: tests }]"
+    return f"accounts {{ TESTS {{ {account} }} }}\nno_auth_user: tests"
+
+
+def test_a_server_that_went_is_removed_by_its_id(
+    release: list[Object], tmp_path: Path, programs: None
+) -> None:
+    [functions] = [block.text for block in of_language("bash") if "system() {" in block.text]
+    [block] = [block for block in of_language("console") if "peer-remove" in block.text]
+    report, remove, _ = block.text.splitlines()
+    world = World(tmp_path, release, servers=4)
+    try:
+        world.start_servers()
+        world.shrink()
+        told = typed(world, report, functions)
+        assert re.findall(r"`(Server name unknown [^`]+)`", TEXT)[0] in told
+        [gone] = re.findall(r"│ (\w+) +│[^│]*│ \w+ +│ false +│", told)
+        typed(world, remove.replace("C7B8kAbl", gone), functions)
+        eventually(lambda: gone not in typed(world, report, functions), what="its removal")
+    finally:
+        world.stop()
 
 
 def test_every_alert_has_its_section() -> None:

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import httpx
 import nats.errors
 import nats.js.errors
 from nats.js import JetStreamContext, api
 
+from tests.support import asking
 from tests.support.agents import Agent
 from tests.support.bridges import BridgeProcess
 from tests.support.jetstream import on_jetstream
-from tests.support.manifests import Object, at, of_kind, pods
+from tests.support.manifests import Object, Pod, at, of_kind, pods
 from tests.support.natsservers import BRIDGE_LOGIN, OPERATOR_LOGIN, NatsServer, free_port
 from tests.support.waiting import eventually
 
@@ -28,15 +28,17 @@ _SETTLE_SECONDS = 60.0
 class World:
     """A release's NATS servers and bridges, under the names and logins that the chart gives."""
 
-    def __init__(self, folder: Path, release: Sequence[Object]) -> None:
+    def __init__(self, folder: Path, release: Sequence[Object], *, servers: int = 3) -> None:
         self.folder = folder
         self._release = release
         self._bridges: list[BridgeProcess] = []
+        self._ending: list[BridgeProcess] = []
+        self._outdated = False
         self._agents: list[Agent] = []
         self._ports = [free_port() for _ in REPLICAS]
         [nats] = of_kind(release, "StatefulSet")
         self._monitors: list[str] = []
-        self._servers = self._cluster(nats["metadata"]["name"])
+        self._servers = self._cluster(nats["metadata"]["name"], servers)
 
     @property
     def address(self) -> str:
@@ -58,14 +60,18 @@ class World:
         }
 
     @property
-    def log(self) -> str:
-        """What the bridges that run now have logged."""
-        return "".join(bridge.log for bridge in self._bridges)
+    def logs(self) -> dict[str, str]:
+        """What the bridges that run now have logged, by their pods."""
+        pods = map(self._pod_name, range(len(self._bridges)))
+        return {pod: bridge.log for pod, bridge in zip(pods, self._bridges, strict=True)}
 
-    def start(self) -> "World":
+    def start_servers(self) -> None:
         for server in self._servers:
             server.start()
         self._settle()
+
+    def start(self) -> "World":
+        self.start_servers()
         self.scale(len(REPLICAS))
         self._stock()
         return self
@@ -73,7 +79,7 @@ class World:
     def stop(self) -> None:
         for agent in self._agents:
             agent.close()
-        for bridge in self._bridges:
+        for bridge in self._bridges + self._ending:
             bridge.kill()
         for server in self._servers:
             server.stop(signal.SIGKILL)
@@ -92,17 +98,45 @@ class World:
             tester.http.delete(f"/subscriptions/{made['name']}").raise_for_status()
 
     def scale(self, replicas: int) -> None:
-        """Run so many bridges; those that are too many end as a pod ends."""
+        """Run so many bridges; those too many live on, as pods do, until their end is awaited."""
         while len(self._bridges) > replicas:
-            assert self._bridges.pop().stop() == 0
+            self._ending.append(self._bridges.pop())
         for number in range(len(self._bridges), replicas):
             self._bridges.append(self._make(number).start())
 
+    @property
+    def ending(self) -> int:
+        """How many bridges are to end, and live on."""
+        return len(self._ending)
+
+    def await_ends(self) -> None:
+        while self._ending:
+            assert self._ending.pop().stop() == 0
+
     def restart(self) -> None:
-        """Replace each bridge, as a rollout does."""
+        """Begin a rollout: bridges are as they were until it is awaited."""
+        self._outdated = True
+
+    def await_rollout(self) -> None:
+        """Replace each bridge, if they are to be restarted."""
         replicas = len(self._bridges)
-        self.scale(0)
-        self.scale(replicas)
+        if self._outdated:
+            self.scale(0)
+            self.await_ends()
+            self.scale(replicas)
+        self._outdated = False
+
+    def shrink(self) -> None:
+        """Run a server less: the last goes, the others restart, each when the one before is well.
+
+        So a StatefulSet does it when the servers' configuration names fewer of them.
+        """
+        self._servers.pop().stop()
+        self._monitors.pop()
+        for server in self._servers:
+            server.stop()
+            server.start()
+            self._settle()
 
     def lose_quorum(self) -> None:
         for server in self._servers[1:]:
@@ -128,7 +162,7 @@ class World:
     def _settle(self) -> None:
         """Wait until the servers store everything together again, and every bridge is ready."""
         for url in self._monitors:
-            eventually(partial(_healthy, url), within=_SETTLE_SECONDS, what=url)
+            eventually(partial(asking.answers, url), within=_SETTLE_SECONDS, what=url)
         eventually(
             lambda: self._ready == len(self._bridges), within=_SETTLE_SECONDS, what="bridges"
         )
@@ -156,8 +190,8 @@ class World:
     def _url(self) -> str:
         return ",".join(server.url for server in self._servers)
 
-    def _cluster(self, name: str) -> list[NatsServer]:
-        ports = [free_port() for _ in range(3)]
+    def _cluster(self, name: str, servers: int) -> list[NatsServer]:
+        ports = [free_port() for _ in range(servers)]
         routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
         users = self._users()
         made = []
@@ -183,11 +217,18 @@ class World:
     def _of(self, kind: str, key: str) -> list[Object]:
         return [one for one in of_kind(self._release, kind) if key in at(one, "data", {})]
 
-    def _make(self, number: int) -> BridgeProcess:
+    @property
+    def _pod(self) -> Pod:
         made = pods(of_kind(self._release, "Deployment"))
         [pod] = [one for one in made if one.labels.get(_COMPONENT) == "bridge"]
-        name = f"{pod.owner['metadata']['name']}-{REPLICAS[number]}"
-        env = {one["name"]: one.get("value") for one in pod.containers[0]["env"]}
+        return pod
+
+    def _pod_name(self, number: int) -> str:
+        return f"{self._pod.owner['metadata']['name']}-{REPLICAS[number]}"
+
+    def _make(self, number: int) -> BridgeProcess:
+        name = self._pod_name(number)
+        env = {one["name"]: one.get("value") for one in self._pod.containers[0]["env"]}
         return BridgeProcess(
             self.folder / f"{name}-{len(list(self.folder.glob(name + '-*')))}",
             self._url,
@@ -211,13 +252,6 @@ class World:
         coder.publish("agent_started")
         coder.events("tests_failing,tests_passing", filter="correlation_id:build-7")
         coder.events("tests_failing")
-
-
-def _healthy(url: str) -> bool:
-    try:
-        return httpx.get(url).status_code == 200
-    except httpx.TransportError:
-        return False
 
 
 async def _stream(jetstream: JetStreamContext) -> api.StreamInfo:
