@@ -224,8 +224,8 @@ class Bus:
         held = Held(self._jetstream.ack_wait, self._note_given_back)
         events: list[Event] = []
         pending, there = 0, None
-        gap = await self._gap_of(subscription)
-        left = self._left(deadline if gap is None else 0.0)
+        missed = await self._jetstream.missed(subscription)
+        left = self._left(deadline if missed is None else 0.0)
         try:
             while len(events) < query.count:
                 messages = await self._jetstream.fetch(
@@ -250,15 +250,11 @@ class Bus:
             events,
             next_cursor=write_cursor(epoch, read_up_to),
             more_available=more,
-            timed_out=len(events) < query.count and gap is None,
-            gap=gap,
+            timed_out=len(events) < query.count and missed is None,
+            gap=Gap("evicted", None if interest.filter else missed.count) if missed else None,
             held=held,
+            on_accept=missed.note_told if missed else None,
         )
-
-    async def _gap_of(self, subscription: Subscription) -> Gap | None:
-        """Say what the subscription missed; how much, unless that depends on a filter."""
-        lost = await self._jetstream.lost(subscription)
-        return Gap("evicted", None if subscription.interest.filter else lost) if lost else None
 
     async def _take(
         self, messages: Sequence[Message], interest: Interest, events: list[Event], held: Held

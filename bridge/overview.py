@@ -53,13 +53,17 @@ class Overview:
 
         Raises Unavailable.
         """
-        names = [
-            name
+        mine = {
+            name: found
             for name, found in self._jetstream.subscriptions.of_project(principal.project)
             if _may_see(principal, found)
+        }
+        told = await self._jetstream.subscription_states(list(mine))
+        return [
+            self._shown(name, found, told.get(name))
+            for name, found in mine.items()
+            if name not in told or told[name] is not None
         ]
-        states = await self._jetstream.subscription_states(names)
-        return [self._shown(state) for state in states]
 
     async def delete_subscription(self, principal: Principal, name: str) -> None:
         """Delete one of the subscriptions that `subscriptions` lists. Raises NotFound."""
@@ -107,23 +111,24 @@ class Overview:
             "agents": {"total": len(agents), "by_type": Counter(agents.values())},
         }
 
-    def _shown(self, state: SubscriptionState) -> dict[str, Any]:
-        subscription = state.subscription
+    def _shown(
+        self, name: str, subscription: Subscription, state: SubscriptionState | None
+    ) -> dict[str, Any]:
         return {
-            "name": state.name,
+            "name": name,
             "agent": subscription.agent,
             "agent_type": subscription.agent_type,
             "group": subscription.group,
             "types": list(subscription.interest.types or ["*"]),
             "topics": list(subscription.interest.topics or ["*"]),
             "filter": subscription.interest.filter,
-            "created": state.created,
-            "pending": state.pending,
-            "ack_pending": state.ack_pending,
-            "redelivered": state.redelivered,
-            "waiting": state.waiting,
-            "last_delivery": state.last_delivery,
-            "cursor": write_cursor(self._jetstream.epoch, state.delivered_sequence),
+            "created": state and state.created,
+            "pending": state and state.pending,
+            "ack_pending": state and state.ack_pending,
+            "redelivered": state and state.redelivered,
+            "waiting": state and state.waiting,
+            "last_delivery": state and state.last_delivery,
+            "cursor": state and write_cursor(self._jetstream.epoch, state.delivered_sequence),
         }
 
 

@@ -71,6 +71,8 @@ async def _at_event(jetstream: JetStream, project: str, text: str) -> Position:
 
 async def _at_cursor(jetstream: JetStream, project: str, text: str) -> Position:
     cursor = read_cursor(text)
+    if cursor.epoch > jetstream.epoch:  # of a stream that another replica has seen before us
+        await jetstream.verify()
     if cursor.epoch == jetstream.epoch:
         await _see(jetstream, cursor.sequence)
     mirror = jetstream.mirror

@@ -1,6 +1,6 @@
 """Queries and answers: what the use cases take and give, as value types."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,11 +53,14 @@ class Batch:
     timed_out: bool
     gap: Gap | None = None
     held: Held | None = None
+    on_accept: Callable[[], None] | None = None
 
     async def accept(self) -> None:
         """Acknowledge the events."""
         if self.held is not None:
             await self.held.accept()
+        if self.on_accept is not None:
+            self.on_accept()
 
     async def give_back(self) -> None:
         """Make the events available to the next wait at once."""

@@ -40,6 +40,9 @@ def everything(agent: Agent, count: int) -> list[list[Json]]:
     ]
 
 
+DEEP = b'{"a":' * 300 + b"1" + b"}" * 300
+"""More levels than can be written into an answer."""
+
 PAYLOADS: list[tuple[bytes, Json]] = [
     (b"", {"base64": ""}),
     (b"plain text", {"base64": base64.b64encode(b"plain text").decode()}),
@@ -50,6 +53,7 @@ PAYLOADS: list[tuple[bytes, Json]] = [
     (b"3.5", {"value": 3.5}),
     (b'"text"', {"value": "text"}),
     (b'{"cut": ', {"base64": base64.b64encode(b'{"cut": ').decode()}),
+    (DEEP, {"base64": base64.b64encode(DEEP).decode()}),
     (b"[" * 20_000, {"base64": base64.b64encode(b"[" * 20_000).decode()}),
 ]
 

@@ -18,7 +18,8 @@ from tests.support.jetstream import consumer_names, delete_consumer
 from tests.test_delivery import numbers, open_wait, waiting
 
 
-async def posted(subject: str, payload: bytes) -> None:
+async def posted(subject: str, payload: bytes, *, keep: bool = True) -> None:
+    assert keep
     assert subject.startswith("$JS.ACK.")
     assert payload == b"+ACK"
 

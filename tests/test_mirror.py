@@ -5,7 +5,7 @@ from functools import partial
 
 from bridge.events import Event
 from bridge.interest import Interest
-from bridge.jetstream.mirror import Entry, Mirror
+from bridge.jetstream.mirror import MAX_EVICTIONS_KEPT, Entry, Mirror
 from bridge.subjects import Address
 
 ALL = Interest("p")
@@ -76,6 +76,15 @@ def test_the_oldest_go_when_there_are_too_many_and_their_loss_is_counted() -> No
     assert mirror.lost("p", 2800) == 101
     assert mirror.lost("other", 0) == 0
     assert mirror.lost_since("p", 2900.0) == 2
+
+
+def test_only_so_many_losses_are_remembered_of_all_projects_together() -> None:
+    mirror = Mirror(1, max_messages=10)
+    for sequence in range(1, MAX_EVICTIONS_KEPT + 21):
+        mirror.add(entry(sequence, project=f"p-{sequence % 100}"))
+    assert mirror.lost("p-1", 9) is None
+    assert mirror.lost("p-1", 10) == MAX_EVICTIONS_KEPT // 100
+    assert mirror.lost("p-1", 11) == MAX_EVICTIONS_KEPT // 100
 
 
 def test_of_what_was_gone_before_it_was_filled_nothing_is_known() -> None:

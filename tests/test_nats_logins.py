@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from bridge.jetstream.connection import Connection
-from bridge.jetstream.endpoint import Endpoint, LoginUnusable
+from bridge.jetstream.endpoint import Endpoint, LoginUnusable, address
 from tests.support import Agents, BridgeProcess, NatsServer, asking, eventually
 
 Start = Callable[..., BridgeProcess]
@@ -177,9 +177,9 @@ def user_in_the_url(folder: Path) -> Login:
 
 
 def encoded_in_the_url(folder: Path) -> Login:
-    users = 'authorization { users: [ { user: alice, password: "w0nder@/land:1" } ] }'
+    users = 'authorization { users: [ { user: "al:ice", password: "w0nder@/land:1" } ] }'
     hint = "check the login in BRIDGE_NATS_URL"
-    return Login(users, {}, "alice:w0nder%40%2Fland%3A1@", hint)
+    return Login(users, {}, "al%3Aice:w0nder%40%2Fland%3A1@", hint)
 
 
 def token_in_the_url(folder: Path) -> Login:
@@ -213,6 +213,20 @@ def certificates(folder: Path) -> Login:
     settings = {"nats_tls_cert": str(own), "nats_tls_key": str(own_key)}
     settings["nats_tls_ca"] = str(authority.path)
     return Login(f"tls {{ {demand}, verify: true }}", settings)
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "port"),
+    [
+        ("nats://one", "one", 4222),
+        ("one:4333", "one", 4333),
+        ("tls://al%40ice:pw@one:4333/", "one", 4333),
+        ("nats://[::1]", "::1", 4222),
+        ("nats://token@[2001:db8::1]:4333?x", "2001:db8::1", 4333),
+    ],
+)
+def test_an_address_is_read_from_any_url(url: str, host: str, port: int) -> None:
+    assert address(url) == (host, port)
 
 
 LOGINS = [

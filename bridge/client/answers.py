@@ -99,7 +99,10 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """A durable subscription and how far it has come; `types` and `topics` are `*` for any."""
+    """A durable subscription and how far it has come; `types` and `topics` are `*` for any.
+
+    While no NATS server can tell how it stands, what follows its `filter` is None.
+    """
 
     name: str
     agent: str
@@ -108,13 +111,13 @@ class Subscription:
     types: list[str]
     topics: list[str]
     filter: str
-    created: str
-    pending: int
-    ack_pending: int
-    redelivered: int
-    waiting: int
+    created: str | None
+    pending: int | None
+    ack_pending: int | None
+    redelivered: int | None
+    waiting: int | None
     last_delivery: str | None
-    cursor: str
+    cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)

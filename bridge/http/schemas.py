@@ -96,7 +96,7 @@ class Page(BaseModel):
 
 
 class Subscription(BaseModel):
-    """A durable subscription and how far it has come."""
+    """A durable subscription and how far it has come: null while no NATS server can tell."""
 
     name: str
     agent: str
@@ -105,13 +105,13 @@ class Subscription(BaseModel):
     types: list[str]
     topics: list[str]
     filter: str
-    created: str
-    pending: int = Field(description="Events that it has yet to be offered.")
-    ack_pending: int = Field(description="Delivered, and not acknowledged yet.")
-    redelivered: int
-    waiting: int = Field(description="Pulls open right now, on any replica.")
+    created: str | None
+    pending: int | None = Field(description="Events that it has yet to be offered.")
+    ack_pending: int | None = Field(description="Delivered, and not acknowledged yet.")
+    redelivered: int | None
+    waiting: int | None = Field(description="Pulls open right now, on any replica.")
     last_delivery: str | None
-    cursor: str
+    cursor: str | None
 
 
 class Subscriptions(BaseModel):

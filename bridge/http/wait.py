@@ -18,6 +18,9 @@ from bridge.http.metrics import Metrics
 from bridge.http.queries import wait_query, warnings_of
 from bridge.queries import Batch, WaitQuery
 
+TAKING_ACK_WAITS = 3
+"""After so many `ack_wait` a client that does not take its answer keeps no events from others."""
+
 
 class Wait:
     """Long polls: `GET /api/events/wait` with or without event types."""
@@ -70,10 +73,13 @@ class Wait:
             await settled()
             written = not gone.done()
             if written:
-                await exchange.begin(200, _answer(query, batch))
+                async with asyncio.timeout(_patience(batch)):
+                    await exchange.begin(200, _answer(query, batch))
                 await settled()
                 # A client may well close its connection as soon as it has read the answer.
                 written = not (gone.done() and exchange.was_cut)
+        except TimeoutError:
+            written = False
         except BaseException:
             await batch.give_back()
             raise
@@ -95,6 +101,11 @@ async def _abandon(task: asyncio.Task[Batch]) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         batch = await task
         await batch.give_back()
+
+
+def _patience(batch: Batch) -> float | None:
+    """Give how long its client may take to take an answer, in seconds: None if nothing is held."""
+    return batch.held.ack_wait * TAKING_ACK_WAITS if batch.held is not None else None
 
 
 def _answer(query: WaitQuery, batch: Batch) -> dict[str, Any]:

@@ -12,9 +12,9 @@ from bridge.errors import StartError, Unavailable
 from bridge.events import Event
 from bridge.interest import Interest, Subscription
 from bridge.jetstream.acks import Acks
-from bridge.jetstream.connection import Connection
+from bridge.jetstream.connection import Connection, Unanswered
 from bridge.jetstream.consumers import Consumers, ConsumerState
-from bridge.jetstream.durables import Durables
+from bridge.jetstream.durables import Durables, Missed
 from bridge.jetstream.endpoint import Endpoint
 from bridge.jetstream.feed import Remaining
 from bridge.jetstream.lookout import Lookout
@@ -193,9 +193,9 @@ class JetStream:
         """Wait for a durable subscription's next messages; see `Feed.fetch`."""
         return await self._durables.fetch(subscription, limit, remaining, only_new=only_new)
 
-    async def lost(self, subscription: Subscription) -> int:
-        """Count what was evicted before a subscription was given it; see `Durables.lost`."""
-        return await self._durables.lost(subscription)
+    async def missed(self, subscription: Subscription) -> Missed | None:
+        """Find what was evicted before a subscription was given it; see `Durables.missed`."""
+        return await self._durables.missed(subscription)
 
     def passed(self, subscription: Subscription) -> int:
         """Give the sequence up to which a subscription is known to have been given everything."""
@@ -217,13 +217,22 @@ class JetStream:
         """Wait at most `timeout` seconds until the mirror has come as far as a sequence."""
         return await self._tail.reach(sequence, timeout)
 
-    async def subscription_states(self, names: list[str]) -> list[ConsumerState]:
-        """Ask how subscriptions stand. Raises Unavailable."""
+    async def subscription_states(self, names: list[str]) -> dict[str, ConsumerState | None]:
+        """Ask how subscriptions stand; see `Consumers.infos`. Raises Unavailable."""
         return await self._consumers.infos(names)
 
     async def delete_subscription(self, name: str) -> bool:
-        """Delete a subscription's consumer; False if there is none. Raises Unavailable."""
-        deleted = await self._consumers.delete(name)
+        """Delete a subscription's consumer; False if there is none. Raises Unavailable.
+
+        A wait that is open here begins anew as any other would.
+        """
+        self._places.forget(name)
+        try:
+            deleted = await self._consumers.delete(name)
+        except Unanswered:  # without a leader nobody confirms what is done
+            deleted = await self._consumers.info(name) is None
+            if not deleted:
+                raise
         self._registry.discard(name)
         return deleted
 
@@ -251,6 +260,7 @@ class JetStream:
         if self._tail.is_another(state):
             self._registry.clear()
             self._places.clear()
+            self._connection.forget_posts()
         await self._inbox.attach(client, self._shape.name)
         await self._acks.attach(client)
         await self._places.attach(client, self._shape.name)
@@ -276,5 +286,4 @@ class JetStream:
 
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    await asyncio.wait((task,))

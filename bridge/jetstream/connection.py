@@ -13,7 +13,6 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
-from urllib.parse import ParseResult, unquote
 
 import nats.errors
 from nats.aio.client import Client
@@ -56,19 +55,26 @@ class ApiError(Exception):
 
 
 class _Client(Client):
-    """nats-py's client, but it reads logins in URLs, and names forbidden subjects as they are."""
+    """nats-py's client, but it reads whatever is sent, and names forbidden subjects as they are."""
 
     @property
     def has_begun(self) -> bool:
         """Whether `connect` has come far enough for `close`, which fails otherwise."""
         return self._flush_queue is not None
 
-    @classmethod
-    def _parse_server_uri(cls, connect_url: str) -> ParseResult:
-        """Read a server's URL, in which a login may be percent-encoded (RFC 3986, 3.2.1)."""
-        url = super()._parse_server_uri(connect_url)
-        userinfo, at, host = url.netloc.rpartition("@")
-        return url._replace(netloc=unquote(userinfo) + at + host)
+    # To a server, subjects and headers are any bytes. An error here would end nats-py's reading,
+    # and again on each new connection for as long as the message is retained.
+
+    def _build_message(self, sid: int, subject: bytes, *rest: Any) -> Msg:
+        readable = subject.decode(errors="replace").encode()
+        message: Msg = super()._build_message(sid, readable, *rest)
+        return message
+
+    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
+        try:
+            return await super()._process_headers(headers)
+        except (ValueError, IndexError):
+            return None
 
     async def _process_err(self, err_msg: str) -> None:
         # The parser gives the text in lower case, and still holds what it read.
@@ -136,7 +142,9 @@ class Connection:
                 delay = RETRY_SECONDS[0]
                 await self._until_closed(client)
                 log.warning("the connection to NATS ended; connecting again")
-            except (OSError, nats.errors.Error, TimeoutError, ApiError, Unavailable) as error:
+            except StartError:
+                raise
+            except Exception as error:  # noqa: BLE001 - what answers may not be NATS, and say anything
                 self._note(error)
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                 delay = min(delay * 2, RETRY_SECONDS[1])
@@ -219,14 +227,18 @@ class Connection:
             finally:
                 task.cancel()
 
-    async def post(self, subject: str, payload: bytes) -> None:
+    def forget_posts(self) -> None:
+        """Drop what was kept for the next connection: the stream is another one now."""
+        self._kept.clear()
+
+    async def post(self, subject: str, payload: bytes, *, keep: bool = True) -> None:
         """Publish without waiting for anything, or keep it until there is a connection again."""
         client = self._client
         if client is not None and self.is_up:
             with contextlib.suppress(nats.errors.ConnectionClosedError):
                 await client.publish(subject, payload)
                 return
-        if len(self._kept) < MAX_KEPT_POSTS:
+        if keep and len(self._kept) < MAX_KEPT_POSTS:
             self._kept.append((subject, payload))
 
     async def ask(
@@ -339,11 +351,11 @@ class Connection:
         known = {(server.hostname, server.port) for server in client.servers}
         given = {address(url) for url in self._endpoint.servers}
         sample = self._endpoint.servers[0]
-        userinfo = sample.rpartition("@")[0].partition("://")[2]
         scheme = sample.partition("://")[0] if "://" in sample else "nats"
         self._servers = self._endpoint.servers + [
-            f"{scheme}://{userinfo + '@' if userinfo else ''}{host}:{port}"
+            f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
             for host, port in known - given
+            if host
         ]
         random.shuffle(self._servers)
 

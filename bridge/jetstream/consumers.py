@@ -16,6 +16,7 @@ from bridge.jetstream.connection import (
     Connection,
     Unanswered,
 )
+from bridge.jetstream.refusals import Refused
 
 log = logging.getLogger("bridge.consumers")
 
@@ -40,7 +41,9 @@ ABANDON_SECONDS = 1.0
 LIST_SECONDS = 10.0
 """How long a page of consumers may take: the server gives those that are away 4 s to answer."""
 
-_CONCURRENT_INFOS = 16
+_CONCURRENT_INFOS = 64
+INFO_SECONDS = 2.0
+"""How long to wait for word of one of many consumers; one without a leader is not answered for."""
 
 
 class Leaderless(Unavailable):
@@ -182,32 +185,41 @@ class Consumers:
             raise Unavailable(f"JetStream cannot delete {name}: {error}") from error
         return True
 
-    async def info(self, name: str) -> ConsumerState | None:
+    async def info(self, name: str, timeout: float = API_TIMEOUT_SECONDS) -> ConsumerState | None:
         """Ask how a consumer stands; None if it is gone or is not a subscription.
 
         Raises Unavailable.
         """
         try:
-            answer = await self._connection.request(f"$JS.API.CONSUMER.INFO.{self._stream}.{name}")
+            answer = await self._connection.request(
+                f"$JS.API.CONSUMER.INFO.{self._stream}.{name}", timeout=timeout
+            )
         except ApiError as error:
             if error.err_code == CONSUMER_NOT_FOUND:
                 return None
             raise Unavailable(f"JetStream cannot tell of {name}: {error}") from error
         return _state(answer)
 
-    async def infos(self, names: Iterable[str]) -> list[ConsumerState]:
-        """Ask how several consumers stand, a bounded number at once.
+    async def infos(self, names: Iterable[str]) -> dict[str, ConsumerState | None]:
+        """Ask how several consumers stand, a bounded number at once; None for one that is gone.
 
-        Raises Unavailable.
+        One of which nobody can tell is left out. Raises Unavailable when there is no connection.
         """
         gate = asyncio.Semaphore(_CONCURRENT_INFOS)
+        told: dict[str, ConsumerState | None] = {}
 
-        async def one(name: str) -> ConsumerState | None:
+        async def one(name: str) -> None:
             async with gate:
-                return await self.info(name)
+                try:
+                    told[name] = await self.info(name, INFO_SECONDS)
+                except Refused:
+                    raise
+                except Unavailable:
+                    if not self._connection.is_up:
+                        raise
 
-        states = await asyncio.gather(*map(one, names))
-        return [state for state in states if state is not None]
+        await asyncio.gather(*map(one, names))
+        return told
 
     async def list(self, client: Client) -> tuple[list[ConsumerState], set[str]]:
         """List every subscription of the stream, a page at a time.

@@ -8,14 +8,17 @@ as this process knows.
 
 import asyncio
 import logging
+from dataclasses import dataclass, replace
+from functools import partial
 
 from bridge.errors import Unavailable
 from bridge.interest import Subscription
 from bridge.jetstream.connection import Unanswered
-from bridge.jetstream.consumers import Consumers, Leaderless, too_many
+from bridge.jetstream.consumers import INFO_SECONDS, Consumers, Leaderless, too_many
 from bridge.jetstream.feed import LEADERLESS_PAUSE_SECONDS, Feed, Remaining
 from bridge.jetstream.message import Message
 from bridge.jetstream.places import Places
+from bridge.jetstream.progress import Progress
 from bridge.jetstream.pulls import Inbox
 from bridge.jetstream.registry import Registry
 from bridge.jetstream.tail import Tail
@@ -33,6 +36,19 @@ ABANDONED_SECONDS = 5.0
 
 UNKNOWN_SECONDS = 30.0
 """The same where it is not known how far it had come: its server may come back and tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """How many events were evicted, `up_to` a sequence, before a subscription was given them."""
+
+    count: int
+    up_to: int
+    progress: Progress
+
+    def note_told(self) -> None:
+        """Note that the reader knows, so that the next wait does not tell it again."""
+        self.progress.accounted = max(self.progress.accounted, self.up_to)
 
 
 class Durables:
@@ -66,11 +82,13 @@ class Durables:
             await asyncio.sleep(REFRESH_SECONDS)
             names = [name for name in self._places.with_gaps() if self._is_followed(name)]
             await self._ask(names[:REFRESHED_AT_ONCE])
+            await self._registry.find_away()
 
     async def _ask(self, names: list[str]) -> None:
         try:
-            for state in await self._consumers.infos(names):
-                self._places.learn(state)
+            for state in (await self._consumers.infos(names)).values():
+                if state is not None:
+                    self._places.learn(state)
         except Unavailable as error:
             log.debug("how subscriptions stand is not known: %s", error)
 
@@ -84,10 +102,10 @@ class Durables:
         for feed in self._feeds.values():
             feed.wake()
 
-    async def lost(self, subscription: Subscription) -> int:
-        """Count what was evicted before the subscription was given it, as far as is known here.
+    async def missed(self, subscription: Subscription) -> Missed | None:
+        """Find what was evicted before the subscription was given it, as far as is known here.
 
-        Each is counted once. What is not known for want of an answer is asked again next time.
+        What is not known for want of an answer is asked again next time.
         """
         name, interest = subscription.name, subscription.interest
         progress = self._places.of(name)
@@ -96,19 +114,21 @@ class Durables:
         try:
             mirror = self._tail.mirror
             if not (self._registry.has(name) and mirror.may_evict and mirror.is_old(known)):
-                return 0
+                return None
             await self._tail.catch_up()
             mirror = self._tail.mirror
-            edge = mirror.first_sequence - 1
-            lost = mirror.lost_to(interest, known)
-            if lost:  # but another bridge may have delivered it
-                state = await self._consumers.info(name)
-                lost = 0 if state is None else mirror.lost_to(interest, max(state.floor[1], told))
+            missed = Missed(mirror.lost_to(interest, known), mirror.first_sequence - 1, progress)
+            if missed.count:  # but another bridge may have delivered it
+                state = await self._consumers.info(name, INFO_SECONDS)
+                floor = max(state.floor[1], told) if state is not None else missed.up_to
+                missed = replace(missed, count=mirror.lost_to(interest, floor))
         except Unavailable as error:
             log.debug("what %s may have missed is not known: %s", name, error)
-            return 0
-        progress.accounted = max(edge, told)
-        return lost
+            return None
+        if missed.count:
+            return missed
+        missed.note_told()
+        return None
 
     async def fetch(
         self,
@@ -130,22 +150,20 @@ class Durables:
                 if remaining() <= LEADERLESS_PAUSE_SECONDS:
                     raise
                 await asyncio.sleep(LEADERLESS_PAUSE_SECONDS)
+        self._registry.add(subscription)
         feed = self._feeds.get(name)
         if feed is None:
-            feed = self._open(subscription, only_new=only_new)
+            feed = self._open(subscription)
         try:
             return await feed.fetch(limit, remaining)
         finally:
             if feed.idle and self._feeds.get(name) is feed:
                 del self._feeds[name]
                 self._inbox.unlisten(name)
+                self._places.of(name).unanswered_since = None
 
-    def _open(self, subscription: Subscription, *, only_new: bool) -> Feed:
-        name = subscription.name
-
-        async def repair() -> None:
-            await self._repair(subscription, only_new=only_new)
-
+    def _open(self, subscription: Subscription) -> Feed:
+        name, repair = subscription.name, partial(self._repair, subscription)
         feed = self._feeds[name] = Feed(name, self._inbox, repair, self._places)
         self._inbox.listen(name, feed.receive)
         if self._places.of(name).has_gap:
@@ -154,9 +172,11 @@ class Durables:
             asking.add_done_callback(self._asking.discard)
         return feed
 
-    async def _repair(self, subscription: Subscription, *, only_new: bool) -> None:
+    async def _repair(self, subscription: Subscription) -> None:
         """Make a consumer again that nobody answers for.
 
+        How far it had come may not be known. Then it begins with everything, even if it was to hear
+        only what is new: that may be what was published since.
         Raises Leaderless if it is there after all: a server will lead it, or has to return.
         """
         await self._tail.verify()
@@ -165,20 +185,17 @@ class Durables:
         progress.forget_owed(self._is_gone)
         after = progress.resume_after
         limit = UNKNOWN_SECONDS if after is None else ABANDONED_SECONDS
-        if await self._answers(subscription, after, only_new=only_new):
+        if await self._answers(subscription, after):
             log.info("subscription %s is made again behind %s", subscription.name, after)
         elif subscription.interest.pin is not None and unanswered > limit:
-            # Where it began may not be known either: events must not be lost for want of that.
             await self._replace(subscription, after, only_new=False)
         else:
             raise Leaderless("no NATS server leads the subscription right now; try again")
 
-    async def _answers(
-        self, subscription: Subscription, after: int | None, *, only_new: bool
-    ) -> bool:
+    async def _answers(self, subscription: Subscription, after: int | None) -> bool:
         """Make a consumer unless it is there; False if it is, and nobody answers for it."""
         try:
-            return await self._create(subscription, after, only_new=only_new)
+            return await self._create(subscription, after, only_new=False)
         except Unanswered:
             if subscription.interest.pin is None:
                 raise

@@ -5,6 +5,7 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import nkeys  # type: ignore[import-untyped]
 from nats.aio.client import RawCredentials
@@ -53,7 +54,15 @@ class Endpoint:
             "tls_hostname": self.tls_hostname,
             "tls": self._tls(),
         }
-        return {key: value for key, value in given.items() if value is not None}
+        return self._url_login() | {key: value for key, value in given.items() if value is not None}
+
+    def _url_login(self) -> dict[str, str]:
+        """Read the login in the URLs, which nats-py would send percent-encoded as it is there."""
+        logins = (urlsplit(server).netloc.rpartition("@")[0] for server in self.servers)
+        user, colon, password = next(filter(None, logins), "").partition(":")
+        if colon:
+            return {"user": unquote(user), "password": unquote(password)}
+        return {"token": unquote(user)} if user else {}
 
     def explained(self, error: Exception) -> str:
         """Say why there is no connection, and what to check where it is the login."""
@@ -157,8 +166,8 @@ def _is_user_seed(text: str) -> bool:
 
 def address(url: str) -> tuple[str, int]:
     """Read the host and the port of a NATS URL; 4222 is the default."""
-    host, _, port = without_userinfo(url).rpartition("://")[2].partition(":")
-    return host, int(port or 4222)
+    parts = urlsplit(url if "://" in url else f"nats://{url}")
+    return parts.hostname or "", parts.port or 4222
 
 
 def without_userinfo(url: str) -> str:

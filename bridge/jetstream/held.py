@@ -19,6 +19,7 @@ class Held:
     def __init__(self, ack_wait: float, on_give_back: Callable[[int], None]) -> None:
         self._messages: dict[tuple[int, float], Message] = {}
         self._on_give_back = on_give_back
+        self.ack_wait = ack_wait
         self._interval = ack_wait / RENEWALS_PER_ACK_WAIT
         self._timer: asyncio.TimerHandle | None = None
         self._renewals: set[asyncio.Task[None]] = set()

@@ -1,9 +1,9 @@
 """Messages: what NATS carries, as events and back."""
 
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from types import NoneType
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from nats.aio.msg import Msg
@@ -19,6 +19,8 @@ ALIAS_HEADER = "Bridge-Alias"
 
 ID_HEADER = "Nats-Msg-Id"
 FOREIGN_PUBLISHER = "nats"
+SURELY_FLAT = 100
+"""With so few brackets, JSON is not nested deeper than orjson writes; it reads more than that."""
 
 ACK = b"+ACK"
 NAK = b"-NAK"
@@ -36,7 +38,12 @@ _ENVELOPE: dict[str, type | tuple[type, ...]] = {
     "ttl_seconds": int,
 }
 
-Post = Callable[[str, bytes], Awaitable[None]]
+
+class Post(Protocol):
+    """Publishes without waiting for anything; `keep` says whether an outage only delays it."""
+
+    async def __call__(self, subject: str, payload: bytes, *, keep: bool = True) -> None:
+        """Publish to a subject."""
 
 
 class Message:
@@ -91,7 +98,7 @@ class Message:
 
     async def in_progress(self) -> None:
         """Ask for another `ack_wait` before this message counts as unanswered."""
-        await self._post(self._reply, IN_PROGRESS)
+        await self._post(self._reply, IN_PROGRESS, keep=False)
 
     @property
     def alias(self) -> str | None:
@@ -174,9 +181,12 @@ def _own(correlation: str | None) -> tuple[str, ...]:
 
 def _decode(payload: bytes) -> Any:
     try:
-        return orjson.loads(payload)
-    except orjson.JSONDecodeError:
+        content = orjson.loads(payload)
+        if payload.count(b"[") + payload.count(b"{") > SURELY_FLAT:
+            orjson.dumps([[[[content]]]])  # as deep as it is in an answer
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError):
         return None
+    return content
 
 
 def _is_envelope(content: Any, address: subjects.Address) -> bool:

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from itertools import takewhile
 from typing import NamedTuple
 
 from bridge.events import Event
@@ -128,7 +129,7 @@ class Mirror:
         self._entries: dict[int, Entry] = {}
         self._order: deque[int] = deque()
         self._index: dict[Key, _Sequences] = {}
-        self._evicted: dict[str, deque[Evicted]] = {}
+        self._evicted: deque[Evicted] = deque()
         self._oldest_known_eviction = loaded_from
         self._watchers: dict[Key, set[asyncio.Future[None]]] = {}
 
@@ -233,23 +234,27 @@ class Mirror:
         """Count a project's events behind a position that were evicted; None if unknown."""
         if after + 1 < self._oldest_known_eviction:
             return None
-        return sum(1 for gone in self._evicted.get(project, ()) if gone.sequence > after)
+        return sum(gone.address.project == project for gone in self._evicted_after(after))
 
     def lost_since(self, project: str, moment: float) -> int:
         """Count a project's events, stored at a time or later, that are known to be evicted."""
-        return sum(1 for gone in self._evicted.get(project, ()) if gone.stored_at >= moment)
+        return sum(
+            gone.address.project == project and gone.stored_at >= moment for gone in self._evicted
+        )
 
     def lost_to(self, interest: Interest, after: int) -> int:
         """Count events behind a position that are known to be evicted, and were of an interest.
 
         Of its filter only a pinned correlation ID is looked at.
         """
-        pin, count = interest.indexed_pin, 0
-        for gone in reversed(self._evicted.get(interest.project, ())):
-            if gone.sequence <= after:
-                break
-            count += interest.covers(gone.address) and pin in (None, gone.address.correlation)
-        return count
+        pin = interest.indexed_pin
+        return sum(
+            interest.covers(gone.address) and pin in (None, gone.address.correlation)
+            for gone in self._evicted_after(after)
+        )
+
+    def _evicted_after(self, sequence: int) -> Iterator[Evicted]:
+        return takewhile(lambda gone: gone.sequence > sequence, reversed(self._evicted))
 
     def watch(self, interest: Interest) -> asyncio.Future[None]:
         """Give a future that resolves when an event comes that may match; cancel it when done."""
@@ -293,10 +298,9 @@ class Mirror:
         """Forget an event that the stream's limits pushed out, and remember that it was there."""
         entry = self._entries.pop(sequence)
         if entry.alias is None:
-            evicted = self._evicted.setdefault(entry.address.project, deque())
-            evicted.append(Evicted(sequence, entry.stored_at, entry.address))
-            if len(evicted) > MAX_EVICTIONS_KEPT:
-                dropped = evicted.popleft().sequence
+            self._evicted.append(Evicted(sequence, entry.stored_at, entry.address))
+            if len(self._evicted) > MAX_EVICTIONS_KEPT:
+                dropped = self._evicted.popleft().sequence
                 self._oldest_known_eviction = max(self._oldest_known_eviction, dropped + 1)
         self._cut_keys(entry)
 

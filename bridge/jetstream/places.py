@@ -40,6 +40,10 @@ class Places:
             del self._progress[next(iter(self._progress))]
         return known
 
+    def forget(self, name: str) -> None:
+        """Forget a subscription: it is to begin anew."""
+        self._progress.pop(name, None)
+
     def learn(self, state: ConsumerState) -> None:
         """Take over how a consumer stands."""
         self.of(state.name).learn(state.created, *state.floor)

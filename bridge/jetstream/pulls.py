@@ -14,10 +14,11 @@ from collections.abc import Awaitable, Callable
 from enum import Enum
 from itertools import count
 
+import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
-from nats.errors import BadSubscriptionError, ConnectionClosedError, NotJSMessageError
+from nats.errors import NotJSMessageError
 
 from bridge.jetstream.connection import Connection
 from bridge.jetstream.message import NAK, Message
@@ -134,8 +135,8 @@ class Inbox:
         Without interest in its inbox the server drops a pull, so nothing is sent into the void.
         """
         if self._subscription is not None and self._connection.is_up:
-            with contextlib.suppress(BadSubscriptionError, ConnectionClosedError):
-                await self._subscription.drain()  # type: ignore[no-untyped-call]
+            with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+                await asyncio.wait_for(self._subscription.drain(), 2)  # type: ignore[no-untyped-call]
 
     def reset(self) -> None:
         """Give up every pull: the connection that they went out on has ended."""

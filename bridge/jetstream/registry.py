@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Coroutine, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from nats.aio.client import Client
@@ -27,6 +28,9 @@ _ANY = ""
 
 LOOK_UP_PAUSES = (0.5, 2.0, 5.0)
 """Seconds between tries to look up a consumer, which in an election nobody can tell of."""
+
+
+AWAY_AT_ONCE = 100
 
 
 class Registry:
@@ -117,11 +121,28 @@ class Registry:
     async def _read_list(self, client: Client) -> None:
         listed, away = await self._consumers.list(client)
         self._away = away - self._by_name.keys()
-        for name in self._by_name.keys() - {state.name for state in listed} - away:
-            self.discard(name)
         for state in listed:
             self._add(state)
         self._read = True
+        # One that is not listed may have been made, or shifted to another page, meanwhile.
+        unlisted = self._by_name.keys() - {state.name for state in listed} - away
+        if unlisted:
+            self._do(self._look_again(unlisted))
+
+    async def find_away(self) -> None:
+        """Look whether consumers that nobody could tell of are back: nothing else would say so."""
+        if self._away:
+            await self._look_again(islice(self._away, AWAY_AT_ONCE))
+
+    async def _look_again(self, names: Iterable[str]) -> None:
+        try:
+            for name, state in (await self._consumers.infos(names)).items():
+                if state is None:
+                    self.discard(name)
+                else:
+                    self._add(state)
+        except Unavailable as error:
+            log.info("cannot look up subscriptions: %s", error)
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -334,7 +334,7 @@ class Tail:
     async def _remove(self, name: str) -> None:
         try:
             if self._connection.is_up:
-                await self._consumers.delete(name)
+                await self._consumers.abandon(name)
         except Unavailable as error:
             log.debug("consumer %s goes by itself when idle: %s", name, error)
 
