@@ -108,7 +108,10 @@ class FolderLock:
             who += f" ({entry['holder']})"
         if "since" in entry:
             who += f", started {entry['since']}"
-        return f"data folder {self._folder.path} is held by {who}; use --data-dir for another"
+        return (
+            f"data folder {self._folder.path} is held by {who}; if that is just stopping, try again "
+            "in a moment, else use --data-dir for another"
+        )
 
 
 def _write(descriptor: int, entry: dict[str, object]) -> None:
