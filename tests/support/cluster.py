@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-import socket
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import nats
 import nats.errors
 
 from tests.support import asking
-from tests.support.natsservers import NatsServer, free_port
+from tests.support.natsservers import NatsServer, free_port, least_privilege
 from tests.support.waiting import eventually
 
 T = TypeVar("T")
@@ -23,7 +22,8 @@ Json = dict[str, Any]
 SETTLE_SECONDS = 60.0
 _ASK_SECONDS = 2.0
 _CONSUMER_NOT_FOUND = 10014
-_LOGINS = {False: "app:app", True: "sys:sys"}
+_SYSTEM = "SYS { users: [ { user: sys, password: sys } ] }"
+_LOGINS = {False: "", True: "sys:sys@"}
 
 # Servers that are lame ducks must take 30 s or more to send their clients away, but wait no longer
 # than a second between two of them, so with few clients they are gone in seconds.
@@ -32,12 +32,7 @@ server_name: {name}
 listen: "{place.client_host}:{port}"
 http: "{place.client_host}:{monitor_port}"
 cluster {{ name: {cluster}, listen: "{place.cluster_host}:{route_port}", routes: [{routes}] }}
-accounts {{
-  APP {{ jetstream: enabled, users: [{{user: app, password: app}}] }}
-  SYS {{ users: [{{user: sys, password: sys}}] }}
-}}
 system_account: SYS
-no_auth_user: app
 lame_duck_grace_period: "1s"
 lame_duck_duration: "30s"
 """
@@ -65,7 +60,6 @@ class ClusterServer(NatsServer):
 
     def __init__(self, name: str, folder: Path, place: Place, **cluster: Any) -> None:
         self.name = name
-        self._place = place
         super().__init__(folder, binary=place.binary)
         self.url = f"nats://{place.client_host}:{self.port}"
         store = f'jetstream {{ store_dir: "{folder / "store"}" }}\n'
@@ -74,7 +68,7 @@ class ClusterServer(NatsServer):
         settings = _CONFIG.format(
             name=name, place=place, port=self.port, monitor_port=monitor_port, **cluster
         )
-        self._config.write_text(store + settings)
+        self._config.write_text(store + settings + least_privilege(folder, accounts=_SYSTEM))
 
     @property
     def running(self) -> bool:
@@ -89,16 +83,11 @@ class ClusterServer(NatsServer):
         """Let it send its clients away and end by itself, as the preStop hook of a pod does."""
         self.stop(signal.SIGUSR2)
 
-    def _accepts(self) -> bool:
-        assert self.running, self.log
-        with socket.socket() as probe:
-            return probe.connect_ex((self._place.client_host, self.port)) == 0
-
 
 class NatsCluster:
-    """Servers `n1`, `n2`, … with a store each, in which the account APP has JetStream.
+    """Servers `n1`, `n2`, … with a store each, and the users of helm/nats-user.conf.
 
-    Whoever does not log in is of APP; `sys:sys` logs in to the system account.
+    Whoever does not log in may do everything in their account; `sys:sys` logs in to the system's.
     """
 
     def __init__(
@@ -258,7 +247,7 @@ class NatsCluster:
     def ask(self, subject: str, body: Json | None = None, *, system: bool = False) -> Json:
         """Ask through any server that can answer. Raises NoAnswer."""
         urls = [
-            server.url.replace("://", f"://{_LOGINS[system]}@")
+            server.url.replace("://", f"://{_LOGINS[system]}")
             for server in self.servers.values()
             if server.running and server.name not in self._deaf
         ]

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import urlparse
 
 from tests.support.waiting import eventually
 
@@ -64,11 +65,11 @@ def free_port() -> int:
     raise RuntimeError(f"all {_PORTS_EACH} ports of this process have been given away")
 
 
-def least_privilege(folder: Path, *, without: tuple[str, ...] = ()) -> str:
+def least_privilege(folder: Path, *, without: tuple[str, ...] = (), accounts: str = "") -> str:
     """Give configuration with the users of helm/nats-user.conf, for a server of this folder.
 
     Beside them, in the same account, is one that may do everything: whoever comes without a login.
-    `without` names permissions to take away.
+    `without` names permissions to take away; `accounts` is configuration of further accounts.
     """
     text = NATS_USER.read_text()
     for permission in without:
@@ -76,6 +77,8 @@ def least_privilege(folder: Path, *, without: tuple[str, ...] = ()) -> str:
         text = text.replace(f'"{permission}"\n', "\n", 1)
     assert text.count("users: [") == 1, f"{NATS_USER} has several accounts"
     text = text.replace("users: [", "users: [\n      { user: tests, password: tests }")
+    assert text.count("\naccounts {") == 1
+    text = text.replace("\naccounts {", f"\naccounts {{\n  {accounts}")
     (folder / NATS_USER.name).write_text(text)
     return f'include "{NATS_USER.name}"\nno_auth_user: tests\n'
 
@@ -109,8 +112,9 @@ class NatsServer:
 
     @classmethod
     def login_of(cls, url: str | None) -> dict[str, str]:
-        """Give the settings with which a bridge logs in to the server of this URL, if it must."""
-        found = [server for server in cls._made if server.url == url and server.has_users]
+        """Give the settings with which a bridge logs in to the servers of this URL, if it must."""
+        urls = (url or "").split(",")
+        found = [server for server in cls._made if server.url in urls and server.has_users]
         return BRIDGE_LOGIN if found else {}
 
     @classmethod
@@ -158,7 +162,7 @@ class NatsServer:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(20)
+            self._process.wait(60)
             self._process = None
 
     def kill(self) -> None:
@@ -193,7 +197,7 @@ class NatsServer:
         """Log in, send operations of the NATS protocol, and give the errors that come back."""
         user = {"user": login["nats_user"], "pass": login["nats_password"], "verbose": False}
         sent = [f"CONNECT {json.dumps(user)}", *operations, "PING"]
-        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+        with socket.create_connection(self._address, timeout=30) as connection:
             connection.sendall("".join(f"{line}\r\n" for line in sent).encode())
             answers = b""
             while b"PONG" not in answers:
@@ -226,4 +230,8 @@ class NatsServer:
         assert self._process is not None
         assert self._process.poll() is None, self.log
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+            return probe.connect_ex(self._address) == 0
+
+    @property
+    def _address(self) -> tuple[str, int]:
+        return urlparse(self.url).hostname or "", self.port
