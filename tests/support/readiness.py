@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Iterable
 from itertools import groupby
 from typing import NamedTuple
 
@@ -14,14 +15,14 @@ from tests.support.waiting import eventually
 log = logging.getLogger("tests.readiness")
 
 PACE_SECONDS = 0.1
-PUBLISH_SECONDS = 15.0
+PUBLISH_SECONDS = 30.0
+_LEAVING = "shutting down"
 
 
 class Sample(NamedTuple):
     """What a bridge said of itself, and what a publish right after came to.
 
-    `ready` is None when nobody listens; `stored` is None when that is so for the publish, or when
-    none was tried.
+    `ready` is None when nobody listens; `stored` is None when that is so for the publish.
     """
 
     at: float
@@ -65,8 +66,8 @@ class ReadinessProbe:
 
     @property
     def refusals(self) -> list[str]:
-        """What publishes were refused with."""
-        return [sample.refusal for sample in self.samples if sample.refusal]
+        """What publishes were refused with although `/readyz` had just said 200."""
+        return [sample.refusal for sample in self.samples if sample.ready and sample.refusal]
 
     @property
     def reasons(self) -> set[str]:
@@ -76,8 +77,18 @@ class ReadinessProbe:
     @property
     def longest_untruth(self) -> int:
         """The most publishes in a row that were refused although `/readyz` had just said 200."""
-        untrue = groupby(sample.ready is True and sample.stored is False for sample in self.samples)
-        return max((len(list(run)) for is_untrue, run in untrue if is_untrue), default=0)
+        return _longest(each.ready is True and each.stored is False for each in self.samples)
+
+    @property
+    def longest_alarm(self) -> int:
+        """The most publishes in a row that were stored although `/readyz` had just said 503.
+
+        A bridge that drains says so, and goes on storing: it is about to leave.
+        """
+        return _longest(
+            each.ready is False and each.stored is True and each.reason != _LEAVING
+            for each in self.samples
+        )
 
     def report(self) -> str:
         """Sum up the states in order, as a line for people: state, how often, for how long."""
@@ -102,21 +113,30 @@ class ReadinessProbe:
             told = http.get("/readyz")
         except httpx.TransportError:
             return Sample(at, None, "", None, "")
-        if told.status_code != 200:
-            return Sample(at, False, told.json()["reason"], None, "")
+        ready = told.status_code == 200
+        reason = "" if ready else told.json()["reason"]
+        return Sample(at, ready, reason, *self._publish(http))
+
+    def _publish(self, http: httpx.Client) -> tuple[bool | None, str]:
+        """Publish; say whether that was stored, and with which words it was refused."""
         try:
             answer = http.post("/api/events/probe", json={}, headers=self._headers)
         except httpx.TimeoutException:
             self.wrong.append(f"a publish was not answered within {PUBLISH_SECONDS} s")
-            return Sample(at, True, "", False, "no answer")
+            return False, "no answer"
         except httpx.TransportError:
-            return Sample(at, True, "", None, "")
+            return None, ""
         if answer.status_code == 202:
-            return Sample(at, True, "", True, "")
+            return True, ""
         if answer.status_code != 503 or answer.json()["code"] != "EVT_001":
             self.wrong.append(f"{answer.status_code} {answer.text}")
-        return Sample(at, True, "", False, answer.json()["message"])
+        return False, answer.json()["message"]
+
+
+def _longest(samples: Iterable[bool]) -> int:
+    """How many in a row are true, at most."""
+    return max((len(list(run)) for is_so, run in groupby(samples) if is_so), default=0)
 
 
 _STATES = {True: "ready", False: "unready", None: "gone"}
-_PUBLISHES = {True: "stored", False: "refused", None: "not tried"}
+_PUBLISHES = {True: "stored", False: "refused", None: "gone"}
