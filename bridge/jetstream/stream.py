@@ -211,7 +211,7 @@ def _trouble(cluster: dict[str, Any], replicas: int) -> str:
     if not cluster:
         return ""
     if not cluster.get("leader"):
-        return "the stream has no leader: too few NATS servers can reach each other"
+        return "the stream has no leader: too few NATS servers reach each other, or have room left"
     others = cluster.get("replicas") or []
     heard = 1 + sum(other.get("active", 0) < HEARD_SECONDS * _SECOND for other in others)
     if heard * 2 <= replicas:
