@@ -109,8 +109,8 @@ class FolderLock:
         if "since" in entry:
             who += f", started {entry['since']}"
         return (
-            f"data folder {self._folder.path} is held by {who}; if that is just stopping, try again "
-            "in a moment, else use --data-dir for another"
+            f"data folder {self._folder.path} is held by {who}; if that is just stopping, try "
+            "again in a moment, else use --data-dir for another"
         )
 
 
