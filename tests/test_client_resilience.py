@@ -61,7 +61,7 @@ def test_a_wait_goes_on_at_the_other_replica(
     proxy.backends[:] = replicas
     reader, publisher = make(proxy.api, kind, "reader"), make(proxy.api, name="publisher")
     with ThreadPoolExecutor() as pool:
-        waiting = pool.submit(reader.call, "wait", "work", count=2, timeout=60)
+        waiting = pool.submit(reader.call, "wait", "work", count=2, timeout=100)
         eventually(lambda: sum(map(open_waits, replicas)) == 1, what="the wait")
         publisher.call("publish", "work", {"n": 0})
         (holder,) = [each for each in replicas if open_waits(each)]
@@ -168,7 +168,7 @@ def test_a_publish_while_nats_is_away_is_confirmed_when_it_is_back(
     with ThreadPoolExecutor() as pool:
         stored = pool.submit(client.call, "publish", "work", {"n": 1})
         many = pool.submit(client.call, "publish_many", [{"event_type": "work"}] * 2)
-        waiting = pool.submit(client.call, "wait", "work", count=3, timeout=60)
+        waiting = pool.submit(client.call, "wait", "work", count=3, timeout=100)
         own_nats.start()
         ids = [stored.result().event_id, *(each.event_id for each in many.result())]
         batch = waiting.result()
@@ -233,7 +233,7 @@ def test_a_token_is_renewed_before_it_ends(
     token = make_token("reader", iat=now, exp=now + 8)
     reader, publisher = make(bridge.api, kind, token=token), make(bridge.api, name="publisher")
     with ThreadPoolExecutor() as pool:
-        waiting = pool.submit(reader.call, "wait", "work", timeout=30)
+        waiting = pool.submit(reader.call, "wait", "work", timeout=100)
         eventually(lambda: time.time() > now + 9, what="the end of the first token")
         publisher.call("publish", "work")
         assert len(waiting.result().events) == 1

@@ -77,7 +77,7 @@ def test_the_cursor_of_an_empty_answer_is_not_before_what_was_delivered(agents: 
 def test_a_waiting_poll_is_answered_when_its_event_comes(agents: Agents) -> None:
     publisher, reader = agents("publisher"), agents("reader")
     with ThreadPoolExecutor() as pool:
-        answer = pool.submit(reader.wait, "late", timeout=20)
+        answer = pool.submit(reader.wait, "late", timeout=100)
         eventually(lambda: waiting(reader) == 1, what="the pull")
         cursor = publisher.publish("late", {"n": 1})["cursor"]
         batch = answer.result()
@@ -118,7 +118,7 @@ def test_what_a_filter_rejects_does_not_stay_unacknowledged(agents: Agents) -> N
 def test_count_collects_until_there_are_enough(agents: Agents) -> None:
     publisher, reader = agents("publisher"), agents("reader")
     with ThreadPoolExecutor() as pool:
-        answer = pool.submit(reader.wait, "part", timeout=20, count=3)
+        answer = pool.submit(reader.wait, "part", timeout=100, count=3)
         for n in range(3):
             eventually(lambda: waiting(reader) == 1, what="the pull")
             publisher.publish("part", {"n": n})
@@ -150,7 +150,7 @@ def test_count_holds_events_for_longer_than_ack_wait_without_repeating(
 def test_concurrent_waits_on_one_subscription_share_its_events(agents: Agents) -> None:
     publisher, first, second = agents("publisher"), agents("reader"), agents("reader")
     with ThreadPoolExecutor() as pool:
-        answers = [pool.submit(agent.wait, "shared", timeout=20) for agent in (first, second)]
+        answers = [pool.submit(agent.wait, "shared", timeout=100) for agent in (first, second)]
         eventually(lambda: waiting(first) == 1, what="the pull")
         publisher.publish("shared", {"n": 0})
         publisher.publish("shared", {"n": 1})
@@ -212,7 +212,7 @@ def test_a_since_wait_is_answered_when_its_event_comes(agents: Agents) -> None:
     publisher, reader = agents("publisher"), agents("reader")
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(
-            reader.wait, "late", timeout=20, since="now", filter="correlation_id:c|n:>5"
+            reader.wait, "late", timeout=100, since="now", filter="correlation_id:c|n:>5"
         )
         stop = threading.Event()
 
@@ -245,7 +245,7 @@ def test_a_client_gone_in_mid_wait_costs_the_next_poll_nothing(
 ) -> None:
     agents = agents_on(start_bridge(own_nats.url, ack_wait_seconds="30"))
     publisher, reader = agents("publisher"), agents("reader")
-    gone = open_wait(agents.url, reader, "mine?timeout=60000")
+    gone = open_wait(agents.url, reader, "mine?timeout=200000")
     eventually(lambda: waiting(reader) == 1, what="the pull")
     gone.close()
     publisher.publish("mine", {"n": 1})
@@ -260,7 +260,7 @@ def test_what_a_client_left_behind_is_counted(bridge: BridgeProcess, agents: Age
 
     publisher, reader = agents("publisher"), agents("reader")
     before = given_back()
-    gone = open_wait(agents.url, reader, "mine?timeout=60000&count=2")
+    gone = open_wait(agents.url, reader, "mine?timeout=200000&count=2")
     publisher.publish("mine", {"n": 1})
     eventually(
         lambda: [found for found in reader.subscriptions() if found["ack_pending"] == 1],
@@ -274,7 +274,7 @@ def test_what_a_client_left_behind_is_counted(bridge: BridgeProcess, agents: Age
 def test_clients_that_give_up_again_and_again_leave_one_pull(agents: Agents) -> None:
     publisher, reader = agents("publisher"), agents("reader")
     for _ in range(20):
-        open_wait(agents.url, reader, "mine?timeout=60000").close()
+        open_wait(agents.url, reader, "mine?timeout=200000").close()
     publisher.publish("mine", {"n": 1})
     assert numbers(reader.events("mine", timeout=5)) == [1]
     assert waiting(reader) <= 1
@@ -322,7 +322,7 @@ def test_many_agents_at_once_each_get_everything_once(agents: Agents) -> None:
     def read(agent: Agent) -> list[int]:
         seen: list[int] = []
         while len(seen) < total:
-            batch = agent.events("storm", timeout=10)
+            batch = agent.events("storm", timeout=30)
             assert batch, f"only {len(seen)} of {total} came"
             seen += numbers(batch)
         return seen + numbers(agent.events("storm"))

@@ -73,8 +73,8 @@ def test_a_signal_answers_every_open_wait_and_ends_with_0(
     bridge = start_bridge(nats_url, drain_seconds="5")
     agents = agents_on(bridge)
     durable = [agents(f"agent-{number}") for number in range(10)]
-    waits = [run(each.wait, "never", timeout=120) for each in durable]
-    waits += [run(each.wait, "never", timeout=120, since="now") for each in durable]
+    waits = [run(each.wait, "never", timeout=200) for each in durable]
+    waits += [run(each.wait, "never", timeout=200, since="now") for each in durable]
     eventually(lambda: open_waits(bridge) == 20, what="20 open waits")
 
     bridge.send(how)
@@ -94,8 +94,8 @@ def test_a_signal_hands_over_what_a_counting_wait_has_collected(
     bridge = start_bridge(own_nats.url)
     agents = agents_on(bridge)
     leader, worker = agents("leader"), agents("worker")
-    wait = run(leader.wait, "agent_completed", timeout=120, count=3)
-    since = run(leader.wait, "agent_completed", timeout=120, count=3, since="earliest")
+    wait = run(leader.wait, "agent_completed", timeout=200, count=3)
+    since = run(leader.wait, "agent_completed", timeout=200, count=3, since="earliest")
     eventually(lambda: open_waits(bridge) == 2, what="the waits")
     sent = [worker.publish("agent_completed")["event_id"] for _ in range(2)]
 
@@ -204,8 +204,8 @@ def test_it_is_alive_and_not_ready_while_nats_is_away(
     agents = agents_on(bridge)
     agent = agents()
     waits = [
-        run(agent.events, "after", timeout=60),
-        run(agent.events, "after", timeout=60, since="now"),
+        run(agent.events, "after", timeout=200),
+        run(agent.events, "after", timeout=200, since="now"),
     ]
     eventually(lambda: open_waits(bridge) == 2, what="the waits")
     agent.publish("before")

@@ -39,7 +39,7 @@ def test_a_wait_that_takes_over_a_pull_outlives_it(agents: Agents) -> None:
     ends = time.monotonic() + 1.5
     gone.close()
     with ThreadPoolExecutor() as pool:
-        answer = pool.submit(reader.wait, "mine", timeout=20)
+        answer = pool.submit(reader.wait, "mine", timeout=100)
         eventually(lambda: time.monotonic() > ends, what="the end of the pull that was left")
         eventually(lambda: waiting(reader) == 1, what="a pull of its own")
         publisher.publish("mine", {"n": 1})
@@ -51,7 +51,7 @@ def test_a_wait_beside_one_that_does_not_wait_has_its_pull(agents: Agents) -> No
     for turn in range(10):
         readers = [agents(f"reader-{turn}") for _ in range(2)]
         with ThreadPoolExecutor() as pool:
-            long = pool.submit(readers[0].wait, f"mine-{turn}", timeout=20)
+            long = pool.submit(readers[0].wait, f"mine-{turn}", timeout=100)
             pool.submit(readers[1].wait, f"mine-{turn}").result()
             eventually(lambda: waiting(readers[1]) == 1, what="the pull")  # noqa: B023
             publisher.publish(f"mine-{turn}", {"n": turn})
@@ -119,7 +119,7 @@ def test_a_bridge_that_is_behind_says_so_and_not_that_the_stream_is_another(
 def test_what_an_agent_stored_it_sees_at_once_even_while_others_wait(agents: Agents) -> None:
     publisher, watcher = agents("publisher"), agents("watcher")
     with ThreadPoolExecutor() as pool:
-        watching = pool.submit(watcher.wait, "end", timeout=30, since="now")
+        watching = pool.submit(watcher.wait, "end", timeout=100, since="now")
         for n in range(100):
             publisher.publish("work", {"n": n})
             assert publisher.history(limit=1)["events"][0]["data"] == {"n": n}
