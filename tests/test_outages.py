@@ -57,6 +57,8 @@ def test_a_wait_outlives_a_restart_of_nats(
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(reader.wait, "work", timeout=100, **query)
         eventually(lambda: asking.open_waits(agents.url) == 1, what="the wait")
+        if "since" not in query:
+            eventually(lambda: waiting(reader) == 1, what="the pull")
         server.stop(how)
         eventually(lambda: not _ready(agents.url), what="unreadiness")
         assert asking.answers(f"{agents.url}/livez")
