@@ -160,7 +160,6 @@ class Durables:
             if feed.idle and self._feeds.get(name) is feed:
                 del self._feeds[name]
                 self._inbox.unlisten(name)
-                self._places.of(name).unanswered_since = None
 
     def _open(self, subscription: Subscription) -> Feed:
         name, repair = subscription.name, partial(self._repair, subscription)
