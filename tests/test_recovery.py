@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support import Agent, Agents, BridgeProcess, NatsServer, eventually
+from tests.support import Agent, Agents, BridgeProcess, NatsServer, asking, eventually
 from tests.test_delivery import numbers, open_wait, waiting
 
 Start = Callable[..., BridgeProcess]
@@ -107,7 +107,7 @@ def test_a_bridge_stops_properly_while_nats_hangs(
     bridge = start_bridge(own_nats.url, drain_seconds="0")
     agent = agents_on(bridge)()
     waiting_client = open_wait(bridge.url, agent, asked)
-    eventually(lambda: _open_waits(bridge) == 1, what="the wait")
+    eventually(lambda: asking.open_waits(bridge.url) == 1, what="the wait")
     own_nats.pause()
     try:
         assert bridge.stop() == 0, bridge.log
@@ -164,19 +164,13 @@ def test_something_else_than_nats_is_waited_out(
             connection, _ = listener.accept()
             with connection:
                 connection.sendall(text)
-        assert httpx.get(f"{bridge.url}/livez").status_code == 200
-        assert httpx.get(f"{bridge.url}/readyz").status_code == 503
+        assert asking.get(f"{bridge.url}/livez").status_code == 200
+        assert asking.get(f"{bridge.url}/readyz").status_code == 503
     server.start()
     eventually(bridge.ready, what="readiness")
     assert agents_on(bridge)().publish("work")["published"] is True
     assert bridge.stop() == 0, bridge.log
     server.stop()
-
-
-def _open_waits(bridge: BridgeProcess) -> int:
-    text = httpx.get(f"{bridge.url}/metrics").text
-    [line] = [one for one in text.splitlines() if one.startswith("bridge_waiting_polls ")]
-    return int(float(line.split()[1]))
 
 
 def _in_hand(agent: Agent) -> int:
