@@ -24,7 +24,7 @@ from tests.support.natsservers import (
     NATS_USER,
     OPERATOR_LOGIN,
     least_privilege,
-    nats_binary,
+    server_version,
 )
 from tests.test_delivery import numbers, open_wait
 from tests.test_nats_logins import AgentsOn, reason
@@ -65,12 +65,6 @@ def allows(permission: str, subject: str) -> bool:
 def restricted(folder: Path, config: str = "", *, without: tuple[str, ...] = ()) -> NatsServer:
     folder.mkdir()
     return NatsServer(folder, config=least_privilege(folder, without=without) + config).start()
-
-
-def server_version() -> tuple[int, ...]:
-    told = subprocess.run([nats_binary(), "--version"], capture_output=True, text=True, check=True)
-    [version] = re.findall(r"v(\d+)\.(\d+)\.\d+", told.stdout)
-    return tuple(map(int, version))
 
 
 @dataclass(frozen=True)

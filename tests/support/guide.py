@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.natsservers import server_version
 from tests.support.operations import World
 from tests.support.readme import Block, in_terminal
 from tests.support.shown import missing
@@ -27,6 +28,8 @@ admin request --no-templates '$JS.API.STREAM.RESTORE.EVENTS' "$wanted"
 """
 _LOST_BEGINNING = "no responders"
 _RESTORES = 5
+_RESTORES_AT_ONCE = (2, 14)
+"""Older servers delete what a second restore has made when they give up on the first."""
 
 
 class Reading:
@@ -74,7 +77,8 @@ class Reading:
             return ""
         if "stream rm" in block.text:
             assert not self.world.ending, "a bridge that lives on makes the stream again"
-            self._type(_BROKEN_RESTORE)
+            if server_version() >= _RESTORES_AT_ONCE:
+                self._type(_BROKEN_RESTORE)
         if _FUNCTION.match(block.text):
             self._functions += block.text
         if block.section == _WITHOUT_QUORUM:

@@ -56,6 +56,13 @@ def _ports() -> Iterator[int]:
 _free_ports = _ports()
 
 
+def server_version() -> tuple[int, ...]:
+    """Give major and minor version of the nats-server under test."""
+    told = subprocess.run([nats_binary(), "--version"], capture_output=True, text=True, check=True)
+    [version] = re.findall(r"v(\d+)\.(\d+)\.\d+", told.stdout)
+    return tuple(map(int, version))
+
+
 def free_port() -> int:
     """Give a port that nobody listens on, and no port twice."""
     for port in _free_ports:
