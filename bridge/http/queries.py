@@ -6,6 +6,7 @@ from urllib.parse import parse_qsl
 
 from bridge import filters, subjects
 from bridge.errors import RequestInvalid
+from bridge.events import MAX_CORRELATION_CHARACTERS
 from bridge.http.misnamed import unknown_query
 from bridge.interest import Interest
 from bridge.queries import HistoryQuery, WaitQuery
@@ -16,7 +17,6 @@ LOOKS_LIKE_SECONDS = 0.3
 """A wait of at most so many seconds was probably meant to have a thousand times as many."""
 MAX_LIMIT = 1000
 MAX_NAMES = 64
-MAX_CORRELATION_CHARACTERS = 256
 
 WAIT_FIELDS = ("timeout", "filter", "topic", "limit", "count", "since", "deliver", "group")
 HISTORY_FIELDS = (
