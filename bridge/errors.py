@@ -65,6 +65,13 @@ class MethodNotAllowed(BridgeError):
     slug = "method_not_allowed"
 
 
+class RequestTimeout(BridgeError):
+    """The client did not send its request in time."""
+
+    code = "REQ_005"
+    slug = "request_timeout"
+
+
 class EventInvalid(BridgeError):
     """The event to publish breaks a rule."""
 
@@ -87,6 +94,13 @@ class CursorInvalid(BridgeError):
 
     code = "EVT_004"
     slug = "invalid_cursor"
+
+
+class LeaseEnded(BridgeError):
+    """The lease that an `ack_id` stands for has ended, or never was this agent's."""
+
+    code = "ACK_001"
+    slug = "lease_ended"
 
 
 class EventTooLarge(BridgeError):
@@ -120,6 +134,13 @@ class Unavailable(BridgeError):
     def __init__(self, message: str, *, retry_after: float = 2.0, **details: Any) -> None:
         super().__init__(message, retry_after=retry_after, **details)
         self.retry_after = retry_after
+
+
+class Failed(BridgeError):
+    """The bridge failed, and it is safe to repeat what was asked."""
+
+    code = "INT_001"
+    slug = "internal_error"
 
 
 class StartError(Exception):

@@ -16,6 +16,8 @@ from itertools import product
 from typing import NamedTuple
 from urllib.parse import unquote
 
+from bridge.errors import EventInvalid
+
 PREFIX = "events"
 ALL = f"{PREFIX}.>"
 NO_CORRELATION = "_"
@@ -34,8 +36,18 @@ UNCORRELATED = (
 MAX_PATTERNS = 64
 """More patterns than this on one consumer cost the server more than they spare the bridge."""
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}"
+NAME = re.compile(rf"{NAME_PATTERN}\Z")
 """What topics and event types may be called."""
+
+NAME_RULE = (
+    "1 to 128 letters, digits, `_`, `-`, `.` or `:`, beginning with a letter or digit, such as "
+    "`tests_passing` or `build.finished`"
+)
+
+MAX_SUBJECT = 3500
+"""The longest subject: with reply and sizes it has to fit into nats-server's line of 4,096 bytes
+(its option `max_control_line`), or the server ends the connection."""
 
 _SPECIAL = re.compile(rb"[^A-Za-z0-9_-]")
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+\Z")
@@ -71,10 +83,21 @@ def decode_token(token: str) -> str:
 
 
 def event_subject(address: Address) -> str:
-    """Give the subject that an event is stored under."""
+    """Give the subject that an event is stored under.
+
+    Raises EventInvalid if NATS would not take it.
+    """
     correlation = encode_token(address.correlation) if address.correlation else NO_CORRELATION
     project, topic, event_type = map(encode_token, address[:3])
-    return f"{PREFIX}.{project}.{topic}.{event_type}.{correlation}"
+    subject = f"{PREFIX}.{project}.{topic}.{event_type}.{correlation}"
+    if len(subject) > MAX_SUBJECT:
+        raise EventInvalid(
+            "topic, event type and correlation ID together are too long for a NATS subject, where "
+            "each character but letters, digits, `_` and `-` counts threefold or more; shorten "
+            "the correlation ID",
+            field="correlation_id",
+        )
+    return subject
 
 
 @lru_cache(8192)

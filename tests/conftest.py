@@ -10,9 +10,14 @@ import pytest
 from xdist.scheduler import LoadFileScheduling
 
 from tests.support import Agent, Agents, BridgeProcess, NatsServer
+from tests.support.bridges import Times
 from tests.support.containers import nats_in_container
 
 SHARED_FOLDERS = {"tests/cluster", "tests/image"}
+OWN_SERVERS = {"tests/cluster/test_cut_off.py", "tests/cluster/test_single_replica.py"}
+"""Files of such folders that share nothing with the others."""
+
+LONGEST = "tests/cluster"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,7 +49,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 def _unit(nodeid: str) -> str:
     file = nodeid.partition("::")[0]
     folder = file.rpartition("/")[0]
-    return folder if folder in SHARED_FOLDERS else file
+    return folder if folder in SHARED_FOLDERS and file not in OWN_SERVERS else file
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what lasts longest begin first, so that no worker ends with it while others are idle."""
+    items.sort(key=lambda item: _unit(item.nodeid) != LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -113,8 +123,15 @@ def start_bridge(tmp_path: Path) -> Iterator[Callable[..., BridgeProcess]]:
     """Starts bridges that the test may signal and kill; ends those that are left."""
     started: list[BridgeProcess] = []
 
-    def start(nats_url: str | None = None, *, ready: bool = True, **settings: Any) -> BridgeProcess:
+    def start(
+        nats_url: str | None = None,
+        *,
+        ready: bool = True,
+        times: Times | None = None,
+        **settings: Any,
+    ) -> BridgeProcess:
         process = BridgeProcess(tmp_path / f"bridge-{len(started)}", nats_url, **settings)
+        process.times = times
         started.append(process)
         return process.start(ready=ready)
 

@@ -1,6 +1,7 @@
 """The `bridge` command: its version, the tokens that it makes, and how it says no."""
 
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import jwt
 import pytest
 
 import bridge as package
+from bridge import cli
 from tests.support import BridgeProcess
 from tests.support.bridges import BRIDGE, SECRET, clean_environment
 
@@ -107,18 +109,19 @@ def test_a_token_has_what_the_options_say(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("90", 90), ("90s", 90), ("30m", 1800), ("2h", 7200), ("7d", 604_800)]
+    ("text", "expected"),
+    [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2h", 7200), ("7d", 604_800)],
 )
 def test_durations(tmp_path: Path, text: str, expected: int) -> None:
     found = claims(made("--agent", "a", "--ttl", text, folder=tmp_path))
     assert int(str(found["exp"])) - int(str(found["iat"])) == expected
 
 
-@pytest.mark.parametrize("text", ["", "soon", "1w", "-1h", "1.5h", "1h30m"])
+@pytest.mark.parametrize("text", ["", "soon", "1w", "-1h", "1h30m", "500ms", "1.5s"])
 def test_what_is_no_duration_is_refused_with_the_form(tmp_path: Path, text: str) -> None:
     told = refusal("--agent", "a", f"--ttl={text}", folder=tmp_path)
     assert told.startswith("bridge: --ttl: ")
-    assert "30m" in told
+    assert "30m" in told or "whole number of seconds" in told
 
 
 @pytest.mark.parametrize("text", ["0", "8d", "9999999d"])
@@ -135,8 +138,8 @@ def test_a_life_out_of_bounds_is_refused(tmp_path: Path, text: str) -> None:
         (("--agent", "a", "--type", ""), "--type: agent_type"),
         (("--agent", "a", "--project", ""), "--project: project_id"),
         (("--agent", "a", "--project", "a/b"), "--project: project_id"),
-        (("--agent", "a", "--permission", "publish"), "did you mean publish_events?"),
-        (("--agent", "a", "--permission", "zzz"), "known are publish_events, spawn_agents"),
+        (("--agent", "a", "--permission", "publish"), "did you mean `publish_events`?"),
+        (("--agent", "a", "--permission", "zzz"), "known are `publish_events`, `spawn_agents`"),
     ],
 )
 def test_a_wrong_claim_is_refused(tmp_path: Path, args: tuple[str, ...], about: str) -> None:
@@ -175,3 +178,35 @@ def test_a_token_works_on_the_bridge_of_the_same_data_folder(
     assert httpx.get(f"{running.api}/events", headers=headers).status_code == 401
     assert (data / "jwt-secret").stat().st_mode & 0o777 == 0o600
     assert running.stop() == 0
+
+
+def test_an_old_python_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "version_info", (3, 10, 4))
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == "bridge: Python 3.11 or newer is needed; this is 3.10\n"
+
+
+def test_the_package_is_the_command_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bridge", "--version"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert ended.stdout == f"{package.__version__}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="NOT RUN, needs Linux's /dev/full")
+@pytest.mark.parametrize("args", [("token", "--agent", "a"), ("--version",)])
+def test_a_full_disk_is_told_in_a_line(tmp_path: Path, args: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [BRIDGE, *args],
+            env=clean_environment(data_dir=str(tmp_path)),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "bridge: the output: No space left on device\n"

@@ -7,10 +7,14 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import jwt
 import pytest
 
 import bridge as package
@@ -71,7 +75,7 @@ def test_help_loads_neither_server_nor_client(tmp_path: Path) -> None:
             [sys.executable, "-c", look, *args], capture_output=True, text=True, check=True
         )
         loaded = set(ended.stderr.split())
-        assert "bridge.cli.app" in loaded
+        assert "bridge.cli.commands" in loaded
         heavy = {"fastapi", "uvicorn", "nats", "httpx", "jwt", "yaml", "bridge.client"}
         assert loaded & heavy == set()
 
@@ -175,7 +179,7 @@ def test_the_doctor_without_a_bridge(shell: Shell) -> None:
 def test_the_doctor_on_a_bridge_whose_nats_is_away(
     shell: Shell, own_nats: NatsServer, start_bridge: Callable[..., BridgeProcess]
 ) -> None:
-    running = start_bridge(own_nats.url)
+    running = start_bridge(own_nats.url, publish_timeout_seconds="0.5")
     own_nats.stop()
     eventually(lambda: not running.ready())
     found = findings(shell, "--url", running.api)
@@ -234,3 +238,64 @@ def test_ctrl_c_in_any_command(shell: Shell, command: tuple[str, ...]) -> None:
             with connection:
                 assert connection.recv(1)
                 assert interrupt(asking) == (INTERRUPTED, "", "")
+
+
+def test_the_command_line_finds_the_bridge_of_its_machine(
+    tmp_path: Path, start_bridge: Callable[..., BridgeProcess]
+) -> None:
+    """Where it listens, and what signs its tokens, as `bridge serve` was told: by `.env`."""
+    data = tmp_path / "data"
+    start_bridge(data_dir=str(data), jwt_secret="")
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / ".env").write_text(f"BRIDGE_DATA_DIR={data}\n")
+    shell = Shell(folder, {})
+    shell.run("events", "publish", "hello")
+    assert [event["event_type"] for event in shell.records("events", "list")] == ["hello"]
+
+
+def test_without_a_folder_it_is_looked_for_at_the_port_of_the_settings(
+    tmp_path: Path, bridge: BridgeProcess, agent: Agent
+) -> None:
+    port = str(urlsplit(bridge.url).port)
+    shell = Shell(tmp_path, {"JWT_TOKEN": agent.token, "BRIDGE_PORT": port})
+    assert shell.run("status", BRIDGE_DATA_DIR=str(tmp_path / "none")).stdout
+
+
+def test_a_token_goes_to_no_other_program(tmp_path: Path, agent: Agent) -> None:
+    """Something else may listen where a bridge is looked for."""
+    heard: list[str | None] = []
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            heard.append(self.headers.get("Authorization"))
+            body = b'{"service": "something-else"}'
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/api"
+        shell = Shell(tmp_path, {"SIDECAR_URL": url, "JWT_TOKEN": agent.token})
+        told = shell.refused("events", "publish", "x", status=USAGE)
+        server.shutdown()
+    assert "no event bridge (/health says 'something-else')" in told
+    assert heard == [None]
+
+
+def test_a_token_of_its_own_may_do_what_the_command_does_and_no_more(
+    tmp_path: Path, start_bridge: Callable[..., BridgeProcess]
+) -> None:
+    data = tmp_path / "data"
+    running = start_bridge(data_dir=str(data), jwt_secret="")
+    shell = Shell(tmp_path, {"SIDECAR_URL": running.api, "BRIDGE_DATA_DIR": str(data)})
+    shell.run("events", "publish", "work")
+    work = '[ -n "$JWT_TOKEN" ] && echo "$JWT_TOKEN"'
+    token = shell.run("events", "wait", "work", "--exec", work).stdout.strip()
+    claims = jwt.decode(token, options={"verify_signature": False})
+    assert claims["permissions"] == ["publish_events"]

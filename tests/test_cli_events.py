@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 import subprocess
+import uuid
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from tests.support.agents import make_token
 from tests.support.bridges import BRIDGE
 from tests.support.commands import Shell, interrupt
 
-USAGE, REFUSED, UNAVAILABLE, TIMEOUT, INTERRUPTED = 2, 3, 4, 124, 130
+USAGE, REFUSED, UNAVAILABLE, UNWANTED, TIMEOUT, INTERRUPTED = 2, 3, 4, 5, 124, 130
 FIELDS = (
     "event_id,event_type,publisher,agent_id,agent_type,topic,data,correlation_id,priority,"
     "timestamp,ttl_seconds,cursor,delivery_count"
@@ -49,6 +51,13 @@ def test_publish_stores_what_the_options_say(shell: Shell, agent: Agent) -> None
     assert expected.items() <= event.items()
     (again,) = shell.records("events", "publish", "tests_passing", "--event-id", "mine-1")
     assert again["duplicate"]
+
+
+def test_what_is_rounded_before_it_is_sent_is_told(shell: Shell, agent: Agent) -> None:
+    data = '{"price": 12345678901234567.89, "n": 0.1}'
+    done = shell.run("events", "publish", "offer", "--data", data)
+    assert "warning: --data: `price` has 12345678901234567.89" in done.stderr
+    assert done.stderr.count("warning") == 1
 
 
 def test_a_wait_may_be_for_one_correlation_id(shell: Shell, agent: Agent) -> None:
@@ -177,7 +186,7 @@ def test_every_format(shell: Shell, agent: Agent) -> None:
     assert [row[head.index("correlation_id")] for row in rows] == ["", "c-1"]
     table = listed("table")
     assert "\x1b" not in table
-    _, titles, _, second, first = (line.strip() for line in table.splitlines()[:5])
+    titles, _, second, first = (line.strip() for line in table.splitlines())
     assert titles.split() == ["time", "type", "topic", "publisher", "correlation", "data"]
     assert second.endswith('{"n": [1, 2]}')
     assert "first" in first
@@ -317,9 +326,11 @@ def test_a_hook_that_fails_gives_its_status(shell: Shell, agent: Agent) -> None:
     ended = shell.run("events", "wait", "job", "--count", "3", "--exec", "exit 7", status=7)
     assert ended.stderr.startswith("bridge: 'exit 7' ended with status 7 for event ")
     ended = shell.run("events", "wait", "job", "--exec", "kill -TERM $$", status=143)
-    # The two failures took one event each; the third is still there.
-    ended = shell.run("events", "wait", "job", "--exec", "cat", "--timeout", "0")
-    assert json.loads(ended.stdout)["data"] == {"n": 2}
+    # What they failed on is given back, and comes again after a pause.
+    ended = shell.run("events", "wait", "job", "--count", "3", "--exec", "cat", "--timeout", "20s")
+    tried = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert sorted(event["data"]["n"] for event in tried) == [0, 1, 2]
+    assert max(event["delivery_count"] for event in tried) > 1
     shell.run("events", "wait", "job", "--exec", "cat", "--timeout", "0", status=TIMEOUT)
 
 
@@ -348,7 +359,9 @@ def test_ctrl_c_ends_a_wait_and_its_hook(shell: Shell, agent: Agent) -> None:
         eventually(lambda: waits(agent))
         assert interrupt(waiting) == (INTERRUPTED, "", "")
     agent.publish("job")
-    with shell.started("events", "wait", "job", "--exec", "echo started; exec sleep 60") as hooked:
+    # It is given its event once Python has it in hand; interrupted before that, it would live on.
+    hook = "cat >event; echo started; exec sleep 60"
+    with shell.started("events", "wait", "job", "--exec", hook) as hooked:
         assert hooked.stdout is not None
         assert hooked.stdout.readline() == "started\n"
         status, _, err = interrupt(hooked)
@@ -377,3 +390,84 @@ def test_output_in_any_encoding(shell: Shell, agent: Agent) -> None:
     found = shell.records("events", "list", PYTHONIOENCODING="ascii")
     assert found[0]["data"] == {"text": "grüße 🎉"}
     shell.run("events", "list", "--format", "table", PYTHONIOENCODING="ascii")
+
+
+class TestFailOn:
+    """`tests_passing` is waited for, and `tests_failing` must not pass for it."""
+
+    WAIT = ("events", "wait", "tests_passing", "--fail-on", "tests_failing", "--timeout", "10s")
+
+    def test_what_is_unwanted_ends_the_wait_with_a_status_of_its_own(
+        self, shell: Shell, agent: Agent
+    ) -> None:
+        agent.publish("tests_failing", {"n": 1})
+        agent.publish("tests_passing", {"n": 2})
+        ended = shell.run(*self.WAIT, status=UNWANTED)
+        assert json.loads(ended.stdout)["data"] == {"n": 1}
+        assert "tests_failing came first" in ended.stderr
+
+    def test_what_is_wanted_may_come_first(self, shell: Shell, agent: Agent) -> None:
+        agent.publish("tests_passing", {"n": 1})
+        agent.publish("tests_failing", {"n": 2})
+        assert json.loads(shell.run(*self.WAIT).stdout)["data"] == {"n": 1}
+
+    def test_a_command_is_not_run_for_it(self, shell: Shell, agent: Agent) -> None:
+        agent.publish("tests_failing")
+        ended = shell.run(*self.WAIT, "--exec", "echo deployed", status=UNWANTED)
+        assert ended.stdout == ""
+
+    def test_it_ends_a_wait_that_goes_on(self, shell: Shell, agent: Agent) -> None:
+        agent.publish("tests_passing", {"n": 1})
+        agent.publish("tests_failing", {"n": 2})
+        assert len(shell.records(*self.WAIT, "--follow", status=UNWANTED)) == 2
+
+    def test_it_needs_something_to_wait_for(self, shell: Shell) -> None:
+        told = shell.refused("events", "wait", "--fail-on", "tests_failing", status=USAGE)
+        assert "--fail-on needs the types" in told
+
+
+def test_a_wait_may_last_less_than_a_second_and_says_so_on_a_terminal(shell: Shell) -> None:
+    args = ("events", "wait", "never_comes", "--timeout", "200ms")
+    assert "time was up first" in shell.on_terminal(*args, status=TIMEOUT)
+    assert shell.run(*args, status=TIMEOUT).stderr == ""
+
+
+def test_deliver_new_hears_what_comes(shell: Shell, agent: Agent) -> None:
+    agent.publish("work", {"n": 1})
+    wait = ("events", "wait", "work", "--deliver", "new", "--timeout", "0")
+    shell.run(*wait, status=TIMEOUT)
+    agent.publish("work", {"n": 2})
+    assert json.loads(shell.run(*wait).stdout)["data"] == {"n": 2}
+
+
+class TestNarrowTerminals:
+    """80 columns, as a terminal has that nobody has made wider."""
+
+    def test_a_list_shows_time_type_and_data(self, shell: Shell, agent: Agent) -> None:
+        agent.publish("implementation_complete", {"n": 1}, correlation_id=str(uuid.uuid4()))
+        for args in (("list",), ("wait", "*", "--since", "earliest", "--follow", "--count", "1")):
+            shown = shell.on_terminal("events", *args, COLUMNS="80", NO_COLOR="1")
+            head, *lines = (line.rstrip() for line in shown.splitlines() if line.strip())
+            assert max(map(len, (head, *lines))) <= 80, shown
+            assert head.split() == ["time", "type", "publisher", "correlation", "data"]
+            assert re.match(r"\d\d:\d\d:\d\d ", lines[-1]), shown
+            assert '{"n": 1}' in lines[-1]
+
+    def test_subscriptions_show_whose_they_are_and_what_is_pending(
+        self, shell: Shell, agent: Agent
+    ) -> None:
+        agent.wait("implementation_complete,error_encountered", filter="issue_id:issue-*")
+        agent.publish("error_encountered", {"issue_id": "issue-1"})
+        shown = shell.on_terminal("subscriptions", "list", COLUMNS="80", NO_COLOR="1")
+        name, *lines = shown.splitlines()
+        told = dict(line.split(maxsplit=1) for line in lines if line.strip())
+        [found] = agent.subscriptions()
+        assert name == found["name"]
+        assert (told["whose"].rstrip(), told["pending"].rstrip()) == (agent.name, "1")
+        assert told["waiting"].rstrip() == "0"
+        assert max(map(len, lines)) <= 80
+
+    def test_the_help_names_no_type_for_a_flag(self, shell: Shell) -> None:
+        shown = shell.run("events", "wait", "--help", COLUMNS="80").stdout
+        assert "bool" not in shown
+        assert "--fail-on" in shown

@@ -28,7 +28,7 @@ from bridge.client import (
     UnexpectedAnswer,
     Unreachable,
     patterns,
-    polling,
+    readers,
 )
 from tests.support import Agents, BridgeProcess, eventually
 from tests.support.agents import make_token
@@ -121,7 +121,7 @@ def test_importing_the_client_imports_nothing_of_the_server() -> None:
     top, ours = (line.split() for line in ran.stdout.splitlines())
     assert {"fastapi", "starlette", "uvicorn", "nats", "pydantic"} & set(top) == set()
     rest = {name for name in ours if not name.startswith("bridge.client")}
-    assert rest <= {"bridge.errors", "bridge.events"}
+    assert rest <= {"bridge.errors", "bridge.events", "bridge.suggest"}
 
 
 def test_the_types_are_those_of_the_results(bridge: BridgeProcess, agents: Agents) -> None:
@@ -375,7 +375,7 @@ def test_a_bridge_that_is_not_there_is_told_with_its_address(make: Make) -> None
 def test_a_wait_outlasts_its_polls_and_keeps_what_they_bring(
     client: Either, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polling, "POLL_SECONDS", 0.15)
+    monkeypatch.setattr(readers, "POLL_SECONDS", 0.15)
     found: list[Batch] = []
     waiting = threading.Thread(
         target=lambda: found.append(client.call("wait", "work", count=3, timeout=None))
@@ -501,10 +501,11 @@ def test_a_redelivery_of_what_was_seen_is_not_shown_again() -> None:
         batch(event(2, 3), event(1, 3)),
         batch(event(3, 1)),
         batch(event(1, 1)),
+        batch(event(4, 1)),
     ]
     client, _ = answering(*answers)
     events = client.subscribe("work")
-    assert [next(events).data["n"] for _ in range(4)] == [1, 2, 3, 1]
+    assert [next(events).data["n"] for _ in range(4)] == [1, 2, 3, 4]
 
 
 def test_a_handler_in_the_background_is_given_each_event(

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from bridge import errors
-from bridge.client import EventClient, polling
+from bridge.client import EventClient, readers
 from tests.support import BridgeProcess, NatsServer, asking, eventually
 from tests.support.agents import make_token
 from tests.support.clients import KINDS, Either
@@ -178,13 +178,13 @@ def test_a_publish_while_nats_is_away_is_confirmed_when_it_is_back(
 def test_a_wait_that_ends_in_an_outage_says_so_unless_it_has_something(
     own_nats: NatsServer, start_bridge: Start, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polling, "POLL_SECONDS", 0.2)
+    monkeypatch.setattr(readers, "POLL_SECONDS", 0.2)
     bridge = start_bridge(own_nats.url)
     client = make(bridge.api)
     client.call("publish", "work", {"n": 0})
     with ThreadPoolExecutor() as pool:
-        short = pool.submit(client.call, "wait", "work", count=2, timeout=10)
-        none = pool.submit(client.call, "wait", "other", timeout=10)
+        short = pool.submit(client.call, "wait", "work", count=2, timeout=4)
+        none = pool.submit(client.call, "wait", "other", timeout=4)
         eventually(
             lambda: asking.metric(bridge.url, "bridge_events_delivered_total") == 1,
             what="the first event",
@@ -230,11 +230,11 @@ def test_a_token_is_renewed_before_it_ends(
     """Also in the middle of a wait that is longer than the token's life."""
     bridge = start_bridge(own_nats.url, jwt_leeway_seconds="0")
     now = int(time.time())
-    token = make_token("reader", iat=now, exp=now + 8)
+    token = make_token("reader", iat=now, exp=now + 5)
     reader, publisher = make(bridge.api, kind, token=token), make(bridge.api, name="publisher")
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(reader.call, "wait", "work", timeout=100)
-        eventually(lambda: time.time() > now + 9, what="the end of the first token")
+        eventually(lambda: time.time() > now + 6, what="the end of the first token")
         publisher.call("publish", "work")
         assert len(waiting.result().events) == 1
     reader.call("publish", "work")
@@ -256,7 +256,7 @@ def test_a_token_that_the_bridge_cannot_renew_is_kept(
         jwt_leeway_seconds="0",
     )
     now = int(time.time())
-    token = jwt.encode({"sub": "a", "iat": now - 100, "exp": now + 8}, key, algorithm="EdDSA")
+    token = jwt.encode({"sub": "a", "iat": now - 100, "exp": now + 4}, key, algorithm="EdDSA")
     client = make(bridge.api, token=token)
     for _ in range(3):
         client.call("publish", "work")
@@ -264,7 +264,7 @@ def test_a_token_that_the_bridge_cannot_renew_is_kept(
     assert asking.metric(bridge.url, 'bridge_http_requests_total{route="tokens"') == 1
     with pytest.raises(errors.RequestInvalid):
         client.call("refresh_token")
-    eventually(lambda: time.time() > now + 8, what="the token's end")
+    eventually(lambda: time.time() > now + 4, what="the token's end")
     with pytest.raises(errors.TokenExpired):
         client.call("wait", "other", timeout=20)
 

@@ -271,6 +271,24 @@ def test_what_a_client_left_behind_is_counted(bridge: BridgeProcess, agents: Age
     assert numbers(reader.events("mine", timeout=5)) == [1]
 
 
+@pytest.mark.parametrize("query", ["", "&group=workers"])
+def test_what_a_client_left_behind_comes_again_in_order(agents: Agents, query: str) -> None:
+    """Each event once more: the pull that its wait left would take the first, for nobody."""
+    publisher, reader = agents("publisher"), agents("reader")
+    gone = open_wait(agents.url, reader, f"mine?timeout=200000&count=10{query}")
+    for n in range(3):
+        publisher.publish("mine", {"n": n})
+    eventually(
+        lambda: [found for found in reader.subscriptions() if found["ack_pending"] == 3],
+        what="the deliveries",
+    )
+    gone.close()
+    group = {"group": "workers"} if query else {}
+    events = reader.events("mine", timeout=5, count=3, **group)
+    assert numbers(events) == [0, 1, 2]
+    assert [event["delivery_count"] for event in events] == [2, 2, 2]
+
+
 def test_clients_that_give_up_again_and_again_leave_one_pull(agents: Agents) -> None:
     publisher, reader = agents("publisher"), agents("reader")
     for _ in range(20):

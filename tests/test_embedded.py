@@ -20,10 +20,10 @@ import pytest
 import uvloop
 from nats.aio.client import Client
 
+from bridge.datafolder import DataFolder
 from bridge.errors import StartError
-from bridge.jetstream.embedded import EmbeddedServer, process, server
-from bridge.jetstream.embedded.config import HOST, write_config
-from bridge.jetstream.embedded.folder import DataFolder
+from bridge.jetstream.embedded import EmbeddedServer, process
+from bridge.jetstream.embedded.nats_config import HOST, write_config
 
 ROOT = Path(__file__).parent.parent
 LINUX_ONLY = pytest.mark.skipif(sys.platform != "linux", reason="uses what Linux offers")
@@ -154,13 +154,12 @@ def test_it_comes_back_on_the_same_url_when_killed(
 
 
 def test_it_waits_for_its_port_when_somebody_took_it(
-    tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, run: Run, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(server, "FIRST_BACKOFF_SECONDS", 5.0)
-    monkeypatch.setattr(server, "LONGEST_BACKOFF_SECONDS", 0.1)
+    """The first pause is for the test to take the port."""
 
     async def main() -> None:
-        async with EmbeddedServer(tmp_path) as embedded:
+        async with EmbeddedServer(tmp_path, backoffs=(1.0, 0.1)) as embedded:
             port = int(embedded.url.rpartition(":")[2])
             assert embedded.pid is not None
             os.kill(embedded.pid, signal.SIGKILL)
@@ -319,30 +318,26 @@ while True:
 """
 
 
-def test_a_server_that_never_serves_is_killed(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "START_SECONDS", 5.0)
-    monkeypatch.setattr(process, "STOP_SECONDS", 0.1)
+def test_a_server_that_never_serves_is_killed(tmp_path: Path, run: Run) -> None:
+    """It is given the time to say that it will not hear of SIGTERM."""
     binary = script(tmp_path / "stubborn", STUBBORN)
+    stubborn = EmbeddedServer(tmp_path / "data", binary, start_within=1.5, stop_within=0.1)
 
     async def main() -> None:
         with pytest.raises(StartError, match=r"did not serve on 127\.0\.0\.1:2"):
-            await EmbeddedServer(tmp_path / "data", binary).start()
+            await stubborn.start()
 
     run(main())
     assert is_gone(int((tmp_path / "stubborn.pid").read_text()))
 
 
-def test_a_start_that_is_cancelled_leaves_no_process(
-    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process, "STOP_SECONDS", 0.1)
+def test_a_start_that_is_cancelled_leaves_no_process(tmp_path: Path, run: Run) -> None:
     binary = script(tmp_path / "stubborn", STUBBORN)
     pid_file = tmp_path / "stubborn.pid"
 
     async def main() -> None:
-        task = asyncio.create_task(EmbeddedServer(tmp_path / "data", binary).start())
+        stubborn = EmbeddedServer(tmp_path / "data", binary, stop_within=0.1)
+        task = asyncio.create_task(stubborn.start())
         await until(lambda: pid_file.exists() and pid_file.read_text())
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

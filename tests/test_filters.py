@@ -13,6 +13,7 @@ from bridge.filters import (
     MAX_TERMS,
     Filter,
     canonical,
+    indexable_correlation,
     parse,
     pinned_correlation,
     predicate,
@@ -125,8 +126,14 @@ class TestEquality:
             ("f:-0", 0, True),
             ("f:90", "90", True),
             ("f:90.0", "90", False),
-            ('f:"90"', 90, True),
-            (r"f:\-5", -5, True),
+            ('f:"90"', 90, False),
+            ('f:"90"', "90", True),
+            ('f:"90"', [1, ["90"]], True),
+            ('f:"true"', True, False),
+            ('f:"null"', None, False),
+            ('f:"None"', None, False),
+            ('f:"None"', "None", True),
+            (r"f:\-5", -5, False),
             ("f:1", True, False),
             ("f:0", False, False),
             ("f:1.0", True, False),
@@ -377,7 +384,10 @@ class TestCanonical:
             ("b:2,a:1", "a:1,b:2"),
             ("a:2|a:1,a:1|a:2", "a:1|a:2"),
             (" a : 1 , a:1 ", "a:1"),
-            ('"a":"1"', "a:1"),
+            ('"a":"x"', "a:x"),
+            ('"a":"1"', 'a:"1"'),
+            (r"a:1\.0", 'a:"1.0"'),
+            ('a:"None"', 'a:"None"'),
             (r"a:\1".replace("1", ";"), "a:;"),
             (r"a:x\,y", r"a:x\,y"),
             (r"a:x\,y\,z\,w", 'a:"x,y,z,w"'),
@@ -451,6 +461,7 @@ class TestPinnedCorrelation:
             ('correlation_id:""', None),
             ("correlation_id:null", None),
             ("correlation_id:12", "12"),
+            ('correlation_id:"null"', "null"),
             ("data.correlation_id:wf-1", None),
             ("", None),
         ],
@@ -458,11 +469,26 @@ class TestPinnedCorrelation:
     def test_a_pin_is_what_every_match_must_carry(self, text: str, expected: str | None) -> None:
         assert pinned_correlation(parse(text)) == expected
 
+    @pytest.mark.parametrize(
+        ("text", "expected"),
+        [
+            ("correlation_id:wf-1", "wf-1"),
+            ("correlation_id:12", None),
+            ("correlation_id:true", None),
+            ('correlation_id:"12"', "12"),
+            ('correlation_id:"null"', "null"),
+        ],
+    )
+    def test_what_has_one_spelling_can_be_looked_up(self, text: str, expected: str | None) -> None:
+        assert indexable_correlation(parse(text)) == expected
+
 
 class TestRefusals:
     @pytest.mark.parametrize(
         ("text", "column", "hint"),
         [
+            ("cursor:c1-2", 1, "data.cursor:c1-2"),
+            ("a:1,!delivery_count:>1", 6, "a:1,!data.delivery_count:>1"),
             ("status=success", 7, "status:success"),
             ("status==success", 7, "status:success"),
             ("status == 'success'", 8, "status:success"),

@@ -3,16 +3,18 @@
 import asyncio
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import nats
 import pytest
 
 from bridge.subjects import encode_token
-from tests.support import Agent, Agents
+from tests.support import Agent, Agents, BridgeProcess, NatsServer, eventually
 
 Json = dict[str, Any]
+Start = Callable[..., BridgeProcess]
+AgentsOn = Callable[[BridgeProcess], Agents]
 EARLIEST = "earliest"
 
 
@@ -209,15 +211,36 @@ def test_a_foreign_message_keeps_its_own_message_id(nats_url: str, agents: Agent
     assert event["ttl_seconds"] == 90
 
 
-@pytest.mark.parametrize("ttl", ["2m", "1h30m", "never"])
-def test_a_ttl_in_any_form_that_nats_takes_wedges_nothing(
-    nats_url: str, agents: Agents, ttl: str
+@pytest.mark.parametrize(
+    ("ttl", "seconds"), [("1m0s", 60), ("90.5s", 90), ("24h0m0s", 86_400), ("never", 86_400)]
+)
+def test_a_ttl_is_read_in_any_form_that_nats_takes(
+    nats_url: str, agents: Agents, ttl: str, seconds: int
 ) -> None:
     agent = agents()
     put(nats_url, [(f"events.{agent.project}.testing.report", b"{}")], **{"Nats-TTL": ttl})
     after = agent.publish("report")["event_id"]
     for found in everything(agent, 2):
+        assert found[0]["ttl_seconds"] == seconds
         assert found[1]["event_id"] == after
+
+
+def test_what_ran_out_is_forgotten_at_its_time(
+    own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn
+) -> None:
+    """The mirror need not find out from the stream that it has too much, and be read anew."""
+    bridge = start_bridge(own_nats.url, stream_max_age_seconds="2", duplicate_window_seconds="1")
+    agent = agents_on(bridge)()
+    subject = f"events.{agent.project}.testing.report"
+    for ttl in ("1.5s", "1h0m0s", "never"):
+        put(own_nats.url, [(subject, ttl.encode())], **{"Nats-TTL": ttl})
+    kept = [event["data"] for event in agent.history()["events"]]
+    assert len(kept) >= 2
+    eventually(lambda: len(agent.history()["events"]) == 1, what="the end of the others")
+    (left,) = agent.history()["events"]
+    assert base64.b64decode(left["data"]["base64"]) == b"never"
+    agent.publish("report")
+    assert "reading it anew" not in bridge.log
 
 
 def test_a_huge_message_is_delivered(nats_url: str, agents: Agents) -> None:
@@ -345,6 +368,59 @@ def test_any_text_is_a_correlation_id(agents: Agents, correlation: str, place: s
     else:
         receipt = agent.publish("report", {"correlation_id": correlation})
     assert readings(agent, correlation) == [[receipt["event_id"]]] * 6
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [["job-1"], [["job-2"], "job-1"], ["job-1", "job-1"], [1, "job-1", None], "job-1", {}, [], 5],
+    ids=repr,
+)
+@pytest.mark.parametrize("beside", [None, "wf-1"])
+def test_who_is_named_gets_the_event_whatever_the_correlation_id_is(
+    agents: Agents, inside: Any, beside: str | None
+) -> None:
+    """What a publish says of subscribers, what they get and what history shows agree."""
+    filters = ["correlation_id:job-1", 'correlation_id:"5"', "correlation_id:5", "", "n:1"]
+    waiters = {f"agent-{n}": text for n, text in enumerate(filters)}
+    for name, text in waiters.items():
+        agents(name).wait("report", filter=text)
+    fields = {} if beside is None else {"correlation_id": beside}
+    receipt = agents().publish("report", {"correlation_id": inside, "n": 1}, **fields)
+    for name, text in waiters.items():
+        ways = [
+            agents(name).events("report", filter=text),
+            agents(name).events("report", filter=text, since="earliest"),
+            agents(name).history(filter=text)["events"],
+        ]
+        wanted = [receipt["event_id"]] if name in receipt["subscribers_notified"] else []
+        assert [[event["event_id"] for event in way] for way in ways] == [wanted] * 3
+        assert name != "agent-0" or bool(wanted) is ("job-1" in repr(inside))
+
+
+@pytest.mark.parametrize(
+    ("inside", "whole"), [("job-1", "job-1"), (5, "5"), (["job-1", "job-2"], "job-1"), ({}, None)]
+)
+def test_a_correlation_id_inside_data_is_delivered_beside_it_too(
+    agents: Agents, inside: Any, whole: str | None
+) -> None:
+    """So that a reply that is made from either place finds its asker."""
+    agent = agents()
+    agent.publish("report", {"correlation_id": inside}, event_id="r-1")
+    for found in everything(agent, 1):
+        assert found[0]["correlation_id"] == whole
+        assert found[0]["data"] == {"correlation_id": inside}
+    again = agent.publish("report", {"correlation_id": inside}, event_id="r-1")
+    assert again["duplicate"] is True
+    assert not any("used a moment ago" in said for said in again.get("warnings", ()))
+
+
+def test_a_request_as_the_guide_makes_it_is_answered_as_the_readme_does(agents: Agents) -> None:
+    asker, responder = agents("asker"), agents("responder")
+    asker.publish("review_requested", {"files": ["api.py"], "correlation_id": "c-1"})
+    (request,) = responder.events("review_requested")
+    responder.publish("review_complete", {"ok": True}, correlation_id=request["correlation_id"])
+    (reply,) = asker.events("review_complete", timeout=5, filter="correlation_id:c-1")
+    assert reply["data"] == {"ok": True}
 
 
 def test_an_event_with_two_correlation_ids_is_one_event(agents: Agents) -> None:

@@ -173,3 +173,48 @@ class TestSelection:
         agent.history(type="step", filter="n:>0")
         assert agent.subscriptions() == before
         assert [event["data"]["n"] for event in agent.events("step")] == [2]
+
+
+@pytest.fixture
+def large(agent: Agent) -> Agent:
+    """An agent in whose project are more bytes than one answer takes, large and small mixed."""
+    for number in range(1, 25):
+        text = "x" * (500_000 if number % 4 else 10)
+        agent.publish("step", {"n": number, "text": text})
+    return agent
+
+
+@pytest.mark.parametrize(("order", "onward"), [("desc", "until"), ("asc", "since")])
+def test_pages_end_before_they_grow_too_large_and_lose_nothing(
+    large: Agent, order: str, onward: str
+) -> None:
+    found = pages(large, onward, order=order, limit=1000)
+    numbered = list(range(1, 25))
+    assert list(chain(*found)) == (numbered if order == "asc" else numbered[::-1])
+    assert len(found) == 2
+    answer = large.http.get("/events", params={"order": order, "limit": 1000})
+    assert 6_000_000 < len(answer.content) < 8_500_000
+
+
+def test_waits_from_a_position_end_before_they_grow_too_large_and_lose_nothing(
+    large: Agent,
+) -> None:
+    """One that counts on more events than there is room for ends as well."""
+    since, found = "earliest", list[int]()
+    while True:
+        answer = large.wait("step", since=since, limit=1000, count=24 - len(found), timeout=100)
+        found += numbers(answer)
+        since = answer["next_cursor"]
+        assert answer["timeout"] is False
+        if not answer["more_available"]:
+            break
+        assert len(found) < 24
+    assert found == list(range(1, 25))
+
+
+def test_a_durable_wait_that_counts_ends_before_it_grows_too_large(large: Agent) -> None:
+    first = large.wait("step", count=24, timeout=100)
+    assert len(first["events"]) < 24
+    assert (first["timeout"], first["more_available"]) == (False, True)
+    rest = large.wait("step", count=24 - len(first["events"]), timeout=100)
+    assert numbers(first) + numbers(rest) == list(range(1, 25))

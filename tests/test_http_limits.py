@@ -34,6 +34,14 @@ def small(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[B
 
 
 @pytest.fixture(scope="module")
+def wide(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeProcess]:
+    """A bridge that is to take more than NATS does."""
+    process = BridgeProcess(tmp_path_factory.mktemp("wide"), nats_url, max_event_bytes="2000000")
+    yield process.start()
+    assert process.stop() == 0
+
+
+@pytest.fixture(scope="module")
 def strict(nats_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BridgeProcess]:
     """A bridge that takes five requests at once of each agent, and then one in ten seconds."""
     settings = {"rate_limit": "0.1", "rate_burst": "5"}
@@ -111,6 +119,30 @@ class TestSizes:
             answer = connection.answer()
             assert_problem(answer, "EVT_005")
             assert answer.headers["connection"] == "close"
+
+    def test_an_array_with_one_that_grows_too_large_stores_nothing(self, agent: Agent) -> None:
+        large = '{"event_type": "a", "data": {"n": [' + ",".join(["1e15"] * 90_000) + "]}}"
+        body = f'[{{"event_type": "a"}}, {large}, {{"event_type": "a"}}]'
+        told = assert_problem(agent.http.post("/events", content=body), "EVT_005", says="event 1 ")
+        assert told["details"]["index"] == 1
+        assert agent.history()["events"] == []
+
+    def test_a_limit_beyond_what_nats_takes_is_lowered(
+        self, wide: BridgeProcess, agents: Agents
+    ) -> None:
+        agent = agents(url=wide.url)
+        assert "BRIDGE_MAX_EVENT_BYTES=2000000" in wide.log
+        lowered = MEGABYTE - 8192
+        assert agent.http.post("/events/a", content=body_of(lowered)).status_code == 202
+        told = assert_problem(
+            agent.http.post("/events/a", content=body_of(lowered + 1)), "EVT_005", says="reference"
+        )
+        assert told["details"] == {"limit_bytes": lowered}
+        large = {"event_type": "large", "data": {"text": "x" * (MEGABYTE - 60)}}
+        many = [{"event_type": "small"}, large, {"event_type": "small"}]
+        told = assert_problem(agent.http.post("/events", json=many), "EVT_005", says="event 1 ")
+        assert told["details"]["index"] == 1
+        assert agent.events("small,large") == []
 
     def test_an_event_that_only_grows_when_stored_is_refused(self, agent: Agent) -> None:
         """`1e15` is four bytes as it is sent and eighteen as it is kept."""
@@ -224,7 +256,7 @@ class TestRate:
         bad = {"Authorization": f"Bearer {agent.token[:-4]}AAAA"}
         for _ in range(6):
             assert_problem(agent.http.get("/events", headers=bad), "AUTH_001")
-        answer = agent.http.post("/events/a.b", json={})
+        answer = agent.http.post("/events/-a", json={})
         assert_problem(answer, "EVT_002")
         assert answer.headers["x-ratelimit-remaining"] == "4"
 
@@ -262,7 +294,7 @@ class TestOrigins:
         agent = agents(url=small.url)
         for method, path, status in (
             ("POST", "/events/a", 202),
-            ("POST", "/events/a.b", 400),
+            ("POST", "/events/-a", 400),
             ("GET", "/events", 200),
             ("GET", "/events/wait/a?timeout=0", 200),
             ("GET", "/nothing", 404),

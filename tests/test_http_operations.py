@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from bridge import __version__
 from bridge.http.app import HttpOptions, create_app
-from bridge.traffic import Traffic
+from bridge.request_counts import RequestCounts
 from tests.support import Agent, Agents, BridgeProcess
 from tests.support.answers import RawConnection, assert_problem, common
 
@@ -107,7 +107,7 @@ class TestMetrics:
         taken = counted(route="publish", status="202")
         refused = counted(route="publish", status="400")
         agent.publish("a")
-        agent.http.post("/events/a.b", json={})
+        agent.http.post("/events/-a", json={})
         assert counted(route="publish", status="202") == taken + 1
         assert counted(route="publish", status="400") == refused + 1
 
@@ -120,6 +120,8 @@ class TestMetrics:
         found = {family.name: family.samples[0].value for family in families if family.samples}
         assert found["bridge_events_capacity"] == 10_000
         assert 0 < found["bridge_events_retained"] <= 10_000
+        assert found["bridge_stream_max_bytes"] == 134_217_728
+        assert 100 < found["bridge_stream_bytes"] <= 134_217_728
 
     def test_no_path_of_a_client_becomes_a_label(self, client: httpx.Client) -> None:
         client.get("/nobody-asked-for-this")
@@ -133,6 +135,11 @@ CONTRACT = {
     "/api/events/wait/{event_types}": {"get"},
     "/api/subscriptions": {"get"},
     "/api/subscriptions/{name}": {"delete"},
+    "/api/subscriptions/{name}/redrive": {"post"},
+    "/api/deliveries/ack": {"post"},
+    "/api/deliveries/extend": {"post"},
+    "/api/deliveries/release": {"post"},
+    "/api/deliveries/reject": {"post"},
     "/api/tokens": {"post"},
     "/api/tokens/refresh": {"post"},
     "/livez": {"get"},
@@ -174,11 +181,13 @@ class TestDescription:
         [
             ("/api/events", "get", "200 400 401 429 503"),
             ("/api/events", "post", "202 400 401 403 413 429 503"),
-            ("/api/events/{event_type}", "post", "202 400 401 403 413 429 503"),
-            ("/api/events/wait", "get", "200 400 401 413 429 503"),
-            ("/api/events/wait/{event_types}", "get", "200 400 401 413 429 503"),
+            ("/api/events/{event_type}", "post", "200 202 400 401 403 413 429 503"),
+            ("/api/events/wait", "get", "200 400 401 404 413 429 503"),
+            ("/api/events/wait/{event_types}", "get", "200 400 401 404 413 429 503"),
             ("/api/subscriptions", "get", "200 401 429 503"),
             ("/api/subscriptions/{name}", "delete", "204 401 404 429 503"),
+            ("/api/deliveries/ack", "post", "200 400 401 403 409 413 429 503"),
+            ("/api/subscriptions/{name}/redrive", "post", "200 400 401 404 413 429 503"),
             ("/api/tokens", "post", "201 400 401 403 413 429 503"),
             ("/api/tokens/refresh", "post", "201 400 401 429 503"),
             ("/readyz", "get", "200 503"),
@@ -241,14 +250,14 @@ class TestDescription:
             assert set(schemas[name]["required"]) <= content.keys()
 
         receipt = agent.publish("a")
-        check("Published", receipt)
+        check("PublishAnswer", receipt)
         waited = agent.wait("a")
-        check("Waited", waited)
+        check("WaitAnswer", waited)
         check("EventOut", waited["events"][0])
-        check("Page", agent.history())
-        check("Subscription", agent.subscriptions()[0])
-        check("Token", agent.http.post("/tokens/refresh").json())
-        check("Problem", agent.http.post("/events/a.b").json())
+        check("HistoryAnswer", agent.history())
+        check("SubscriptionAnswer", agent.subscriptions()[0])
+        check("TokenAnswer", agent.http.post("/tokens/refresh").json())
+        check("Problem", agent.http.post("/events/-a").json())
 
     def test_its_page_needs_no_other_host(self, client: httpx.Client) -> None:
         answer = common(client.get("/docs"))
@@ -372,7 +381,7 @@ class TestEveryAnswer:
         [
             ("GET", "/events/tests_passing", "GET /api/events/wait/tests_passing waits"),
             ("GET", "/events/tests_passing", "GET /api/events?type=tests_passing shows"),
-            ("GET", "/events/a.b/c", "GET /api/events/wait/{event_type} waits"),
+            ("GET", "/events/-a/c", "GET /api/events/wait/{event_type} waits"),
             ("POST", "/events/wait/a", "POST /api/events/a publishes"),
             ("POST", "/events/wait/a,b", "POST /api/events/{event_type} publishes"),
             ("DELETE", "/subscriptions", "DELETE /api/subscriptions/{name}"),
@@ -391,7 +400,7 @@ class TestEveryAnswer:
             ("GET", f"{bridge.url}/livez"),
             ("GET", "/events"),
             ("POST", "/events/a"),
-            ("POST", "/events/a.b"),
+            ("POST", "/events/-a"),
             ("GET", "/events/wait/a?timeout=0"),
             ("GET", "/nothing"),
             ("PUT", "/events"),
@@ -431,7 +440,7 @@ def test_a_failure_of_the_bridge_is_told_without_its_cause(
 ) -> None:
     """Here the application has no bus at all, which no endpoint expects."""
     bus, authority = cast("Any", _NoBus()), cast("Any", None)
-    transport = httpx.ASGITransport(create_app(bus, authority, HttpOptions(), Traffic()))
+    transport = httpx.ASGITransport(create_app(bus, authority, HttpOptions(), RequestCounts()))
 
     async def ask() -> httpx.Response:
         async with httpx.AsyncClient(transport=transport, base_url="http://bridge") as made:

@@ -1,8 +1,10 @@
 """Publishing over HTTP: what an answer says, what is stored, and how a repeat is told."""
 
+import json
 import time
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -107,11 +109,42 @@ def test_a_publisher_may_be_the_agent_or_its_type(agents: Agents, publisher: str
     assert (event["agent_id"], event["agent_type"]) == ("coder-1", "python-specialist")
 
 
-@pytest.mark.parametrize("name", ["a", "A9", "0", "with-dash_and_underscore", "x" * 64, "all"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("a", "A9", "0", "with-dash_and_underscore", "x" * 128, "all"),
+        *("build.finished", "a:b", "v1.2.:x", "a..b", "a.", "a" + ".:" * 63),
+    ],
+)
 def test_names_may_be_anything_of_their_alphabet(agent: Agent, name: str) -> None:
+    agent.publish("decoy", topic="decoy")
+    (receipt,) = agent.publish_many([{"event_type": name, "topic": name}])
     agent.publish(name, topic=name)
-    (event,) = agent.events(name)
-    assert (event["event_type"], event["topic"]) == (name, name)
+    assert receipt["topic"] == name
+    read = [
+        agent.events(name, topic=name, group=name, filter=f"event_type:{name}", count=2),
+        agent.events(name, since="earliest"),
+        agent.history(type=name, topic=name)["events"],
+    ]
+    for events in read:
+        assert [(event["event_type"], event["topic"]) for event in events] == [(name, name)] * 2
+    (subscription,) = agent.subscriptions()
+    assert (subscription["types"], subscription["group"]) == ([name], name)
+    path = f"/subscriptions/{quote(subscription['name'])}"
+    assert agent.http.delete(path).status_code == 204
+
+
+def test_what_nats_would_end_the_connection_for_is_refused(agent: Agent) -> None:
+    """Its line of 4,096 bytes holds the subject, and an emoji is twelve characters there."""
+    longest = {"topic": "t" + "." * 127, "correlation_id": "😀" * 256}
+    type_ = "a" + ":" * 127
+    answer = agent.http.post(f"/events/{type_}", json=longest)
+    assert_problem(answer, "EVT_002", says="shorten the correlation ID")
+    many = [{"event_type": "fine"}, {"event_type": type_, **longest}]
+    assert_problem(agent.http.post("/events", json=many), "EVT_002", says="shorten")
+    assert stored(agent) == []
+    agent.publish("x" * 128, topic="y" * 128, correlation_id="😀" * 256)
+    assert len(agent.events("x" * 128, filter=f"correlation_id:{'😀' * 256}")) == 1
 
 
 def test_an_event_type_may_be_called_wait(agent: Agent) -> None:
@@ -203,7 +236,8 @@ def test_what_is_said_of_an_unknown_field_does_not_mislead(
     agent: Agent, field: str, advice: str
 ) -> None:
     """Nobody's own ID is to become the event's: all events but the first would be duplicates."""
-    (said,) = agent.http.post("/events/checkpoint", json={field: "x"}).json()["warnings"]
+    body = {field: "x", "data": {}}
+    (said,) = agent.http.post("/events/checkpoint", json=body).json()["warnings"]
     assert f"`{field[:80]}`" in said
     assert advice in said
     assert said.count("`event_id`") == advice.count("`event_id`")
@@ -212,9 +246,41 @@ def test_what_is_said_of_an_unknown_field_does_not_mislead(
 def test_very_many_unknown_fields_keep_nobody_waiting(agent: Agent) -> None:
     body = {f"event_{n:05d}": 1 for n in range(20_000)}
     began = time.perf_counter()
-    receipt = agent.http.post("/events/checkpoint", json=body).json()
+    receipt = agent.http.post("/events/checkpoint", json={**body, "data": {}}).json()
+    told = assert_problem(agent.http.post("/events/checkpoint", json=body), "EVT_002")
     assert time.perf_counter() - began < 1
     assert len(receipt["warnings"]) == 20_000
+    assert len(told["message"]) < 1500
+
+
+@pytest.mark.parametrize(
+    ("body", "meant"),
+    [
+        ({"coverage": 91}, {"data": {"coverage": 91}}),
+        ({"id": 7, "name": "x", "n": None}, {"data": {"id": 7, "name": "x", "n": None}}),
+        ({"payload": {"a": 1}, "b": 2}, {"data": {"a": 1, "b": 2}}),
+        ({"payload": "text"}, {"data": {"payload": "text"}}),
+        ({"Data": {"a": 1}}, {"data": {"a": 1}}),
+        ({"Data": [1]}, {"data": {"Data": [1]}}),
+        (
+            {"correlationId": "c", "ttl_second": 60, "a": 1},
+            {"correlation_id": "c", "ttl_seconds": 60, "data": {"a": 1}},
+        ),
+        ({"agent_id": "me", "eventType": "checkpoint"}, {}),
+    ],
+)
+def test_a_body_without_any_known_field_is_refused_with_what_it_should_have_been(
+    agent: Agent, body: dict[str, Any], meant: dict[str, Any]
+) -> None:
+    told = assert_problem(agent.http.post("/events/checkpoint", json=body), "EVT_002", says="data")
+    assert json.loads(told["message"].partition("`data`: ")[2]) == meant
+    assert agent.http.post("/events/checkpoint", json=meant).status_code == 202
+    many = agent.http.post("/events", json=[{"event_type": "a"}, body])
+    told = assert_problem(many, "EVT_002", says="event 1 of the array")
+    written = json.loads(told["message"].partition("`data`: ")[2])
+    assert written == {"event_type": written["event_type"], **meant}
+    agent.publish_many([written])
+    assert len(stored(agent)) == 2
 
 
 def test_a_standard_type_on_an_unusual_topic_is_warned_of(agent: Agent) -> None:
@@ -231,8 +297,20 @@ def test_documented_data_that_is_left_out_is_warned_of(agent: Agent) -> None:
 
 
 def test_a_correlation_id_that_is_none_is_warned_of(agent: Agent) -> None:
-    (said,) = agent.publish("checkpoint", {"correlation_id": ["a"]})["warnings"]
-    assert "data.correlation_id" in said
+    useless: list[Any] = [[], {"a": "b"}, True, "", "x" * 257, [[], {}, None]]
+    for nothing in useless:
+        (said,) = agent.publish("checkpoint", {"correlation_id": nothing})["warnings"]
+        assert "data.correlation_id" in said
+    assert "warnings" not in agent.publish("checkpoint", {"correlation_id": ["a"]})
+
+
+def test_more_correlation_ids_than_can_be_kept_are_refused(agent: Agent) -> None:
+    ids = [f"job-{n}" for n in range(8)]
+    agent.publish("checkpoint", {"correlation_id": ids}, correlation_id="job-0")
+    body = {"data": {"correlation_id": ids}, "correlation_id": "job-8"}
+    told = assert_problem(agent.http.post("/events/checkpoint", json=body), "EVT_002", says="8")
+    assert told["details"]["field"] == "data.correlation_id"
+    assert len(stored(agent)) == 1
 
 
 def test_both_correlation_ids_may_be_as_long_as_can_be(agent: Agent) -> None:

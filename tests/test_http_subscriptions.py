@@ -1,5 +1,6 @@
 """Subscriptions over HTTP: who sees which, and what deleting one does."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
@@ -120,6 +121,21 @@ class TestDeleting:
             agent.http.delete(f"/subscriptions/{name}"), "REQ_002", says="/api/subscriptions"
         )
         assert agent.publish("a")["subscriber_count"] == 0
+
+    @pytest.mark.parametrize("query", [{}, {"count": 2}])
+    def test_a_wait_that_is_open_ends_and_says_so(
+        self, agent: Agent, query: dict[str, int]
+    ) -> None:
+        """It would make the subscription again, and be given everything once more."""
+        with ThreadPoolExecutor() as pool:
+            asked = {"timeout": 60_000, **query}
+            answer = pool.submit(agent.http.get, "/events/wait/a", params=asked)
+            eventually(lambda: [s for s in agent.subscriptions() if s["waiting"]], what="the pull")
+            (name,) = names(agent)
+            assert agent.http.delete(f"/subscriptions/{name}").status_code == 204
+            told = assert_problem(answer.result(), "REQ_002", says="deleted while you waited")
+        assert told["details"] == {"name": name}
+        assert names(agent) == set()
 
     def test_the_next_wait_begins_anew(self, agent: Agent) -> None:
         agent.publish("a")

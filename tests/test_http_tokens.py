@@ -116,7 +116,7 @@ class TestMinting:
             ({"agent_id": "a", "expiresIn": 60}, "did you mean `ttl_seconds`?"),
             ({"name": "a"}, "did you mean `agent_id`?"),
             ({"agent_id": "a", "agentType": "qa"}, "did you mean `agent_type`?"),
-            ({"agent_id": "a", "zzz": 60}, "known are agent_id, agent_type"),
+            ({"agent_id": "a", "zzz": 60}, "known are `agent_id`, `agent_type`"),
             ([], "the body must be a JSON object"),
             ("text", "the body must be a JSON object"),
         ],

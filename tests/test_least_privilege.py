@@ -126,6 +126,10 @@ def one_bridge(agents: Agents) -> dict[str, Any]:
         "since": numbers(reader.events("work", since="earliest")),
         "pinned": numbers(reader.events("work", filter="correlation_id:c-1")),
         "group": numbers(agents("worker").events("work", group="workers")),
+        "leased": numbers(leased := reader.events("work", ack="explicit", consumer="careful")),
+        "done": reader.http.post(
+            "/deliveries/ack", json={"ack_ids": [each["ack_id"] for each in leased]}
+        ).status_code,
         "history": sorted(numbers(reader.history()["events"])),
         "held": numbers(reader.events("alone", count=2, timeout=1.5)),
         "retained": reader.http.get(f"{agents.url}/status").json()["events"]["retained"],
@@ -182,6 +186,8 @@ def test_the_bridge_does_everything_with_it(run: Run) -> None:
         "since": [0, 1],
         "pinned": [0],
         "group": [0, 1],
+        "leased": [0, 1],
+        "done": 200,
         "history": [0, 1, 2],
         "held": [2],
         "retained": 3,

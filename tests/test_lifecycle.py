@@ -34,7 +34,8 @@ def run() -> Iterator[Callable[..., "Future[Any]"]]:
 
 def refusal(folder: Path, **settings: str) -> str:
     """Serve, expect a refusal to start, and give the one line that says why."""
-    given = {"port": "0", "data_dir": str(folder / "data"), "jwt_secret": SECRET, **settings}
+    given = {"port": "0", "data_dir": str(folder / "data"), "jwt_secret": SECRET}
+    given |= {"drain_seconds": "0"} | settings
     ended = subprocess.run(
         [BRIDGE, "serve"],
         env=clean_environment(**{key: value for key, value in given.items() if value}),
@@ -70,7 +71,7 @@ def test_a_signal_answers_every_open_wait_and_ends_with_0(
     how: signal.Signals,
     agents_on: AgentsOn,
 ) -> None:
-    bridge = start_bridge(nats_url, drain_seconds="5")
+    bridge = start_bridge(nats_url, drain_seconds="3")
     agents = agents_on(bridge)
     durable = [agents(f"agent-{number}") for number in range(10)]
     waits = [run(each.wait, "never", timeout=200) for each in durable]
@@ -135,7 +136,7 @@ def test_publishes_in_flight_at_the_signal_finish(
     own_nats: NatsServer, start_bridge: Start, run: Callable[..., Any], agents_on: AgentsOn
 ) -> None:
     """Clients stop when told so by `Connection: close`; until then none is reset or refused."""
-    bridge = start_bridge(own_nats.url)
+    bridge = start_bridge(own_nats.url, drain_seconds="1")
     agents = agents_on(bridge)
     publishers = [agents(f"publisher-{number}") for number in range(8)]
 
@@ -171,6 +172,27 @@ def test_a_second_signal_exits_at_once(
     eventually(lambda: "shutting down" in bridge.log, what="the drain")
     bridge.send(how)
     assert bridge.wait(20) == 128 + how
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_it_is_ready_ends_with_0(tmp_path: Path, how: signal.Signals) -> None:
+    """Its own nats-server is one that never gets ready, and does not stay behind."""
+    hangs = tmp_path / "nats-server"
+    hangs.write_text(f"#!/bin/sh\necho $$ > {tmp_path}/child\nexec sleep 60\n")
+    hangs.chmod(0o755)
+    given = {"port": "0", "data_dir": str(tmp_path / "data"), "nats_server_binary": str(hangs)}
+    with (tmp_path / "log").open("wb") as log:
+        environment = clean_environment(**given)
+        process = subprocess.Popen([BRIDGE, "serve"], env=environment, cwd=tmp_path, stderr=log)
+    try:
+        child = tmp_path / "child"
+        eventually(lambda: child.exists() and child.read_text().strip(), what="its nats-server")
+        process.send_signal(how)
+        assert process.wait(30) == 0, (tmp_path / "log").read_text()
+    finally:
+        process.kill()
+    assert "Traceback" not in (tmp_path / "log").read_text()
+    assert not Path(f"/proc/{child.read_text().strip()}/exe").exists()
 
 
 def test_it_starts_before_nats_and_becomes_ready_when_nats_comes(

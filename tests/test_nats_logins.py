@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from bridge.jetstream.connection import Connection
-from bridge.jetstream.endpoint import Endpoint, LoginUnusable, address
+from bridge.jetstream.endpoint import Endpoint, LoginUnusable
+from bridge.urls import host_and_port
 from tests.support import Agents, BridgeProcess, NatsServer, asking, eventually
 
 Start = Callable[..., BridgeProcess]
@@ -226,7 +227,7 @@ def certificates(folder: Path) -> Login:
     ],
 )
 def test_an_address_is_read_from_any_url(url: str, host: str, port: int) -> None:
-    assert address(url) == (host, port)
+    assert host_and_port(url) == (host, port)
 
 
 LOGINS = [

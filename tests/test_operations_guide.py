@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bridge.jetstream.durables import ABANDONED_SECONDS, UNKNOWN_SECONDS
-from bridge.jetstream.lookout import ANSWER_SECONDS, LOOK_SECONDS, TROUBLE_SECONDS
-from bridge.traffic import ENDPOINTS
+from bridge.jetstream.log.stream_check import ANSWER_SECONDS, LOOK_SECONDS, TROUBLE_SECONDS
+from bridge.jetstream.subscriptions.failover import ABANDONED_SECONDS, UNKNOWN_SECONDS
+from bridge.request_counts import ENDPOINTS
 from tests.support import Agent, BridgeProcess, NatsServer, eventually
 from tests.support.guide import Reading, typed
 from tests.support.helm import CHART, HELMS, with_stubbed_dependencies
@@ -122,7 +122,7 @@ def test_what_the_text_speaks_of_is_printed(
 def test_a_deleted_subscription_begins_with_everything_again(reading: Reading) -> None:
     reading.finish()
     heard = [(event["correlation_id"], event["delivery_count"]) for event in reading.heard_again]
-    assert heard[:3] == [("build-5", 1), ("build-6", 1), ("build-7", 1)]
+    assert heard[:3] == [("build-5", 2), ("build-6", 2), ("build-7", 2)]
 
 
 def test_a_restored_stream_is_another_for_cursors_unless_its_age_was_kept(reading: Reading) -> None:

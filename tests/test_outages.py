@@ -19,6 +19,8 @@ from tests.support import (
     eventually,
     on_jetstream,
 )
+from tests.support.answers import assert_problem
+from tests.support.bridges import HASTY
 from tests.support.jetstream import delete_consumer
 from tests.support.proxy import Proxy
 from tests.test_delivery import numbers, open_wait, waiting
@@ -30,7 +32,7 @@ AgentsOn = Callable[[BridgeProcess], Agents]
 @pytest.fixture
 def own(own_nats: NatsServer, start_bridge: Start) -> Iterator[tuple[NatsServer, Agents]]:
     """Agents on a bridge and a nats-server that the test may break."""
-    agents = Agents(start_bridge(own_nats.url, ack_wait_seconds="2").url)
+    agents = Agents(start_bridge(own_nats.url, times=HASTY, ack_wait_seconds="2").url)
     yield own_nats, agents
     agents.close()
 
@@ -222,6 +224,23 @@ def test_waits_on_two_bridges_share_a_subscription(pair: tuple[Agents, BridgePro
     assert sorted(found) == [[0], [1]]
 
 
+def test_a_subscription_that_one_bridge_deletes_ends_the_waits_on_the_other(
+    pair: tuple[Agents, BridgeProcess],
+) -> None:
+    agents, second = pair
+    reader, elsewhere = agents("reader"), agents("reader", url=second.url)
+    agents("publisher").publish("work", {"n": 0})
+    assert numbers(reader.events("work")) == [0]
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(elsewhere.http.get, "/events/wait/work", params={"timeout": 60_000})
+        eventually(lambda: waiting(reader) == 1, what="the pull")
+        [found] = reader.subscriptions()
+        assert reader.http.delete(f"/subscriptions/{found['name']}").status_code == 204
+        assert_problem(answer.result(), "REQ_002", says="deleted while you waited")
+    eventually(lambda: not elsewhere.subscriptions(), what="the advisory of its deletion")
+    assert numbers(elsewhere.events("work")) == [0]
+
+
 def test_every_bridge_knows_who_subscribes(pair: tuple[Agents, BridgeProcess]) -> None:
     agents, second = pair
     agents("reader").wait("work", filter="n:>1")
@@ -280,10 +299,10 @@ def test_events_on_two_bridges_under_load_come_once_each(
 
 
 def test_a_flood_does_not_look_like_another_stream(own: tuple[NatsServer, Agents]) -> None:
-    """The stream is looked at every three seconds, while events come in faster than that."""
+    """The stream is looked at every half second, while events come in faster than that."""
     _, agents = own
     publishers = [agents(f"publisher-{n}") for n in range(4)]
-    until = time.monotonic() + 7
+    until = time.monotonic() + 5 * HASTY["look"]
 
     def flood(agent: Agent) -> int:
         count = 0
@@ -328,3 +347,28 @@ def test_a_nats_without_room_says_so_and_takes_the_event_once_there_is_some(
     assert on_jetstream(server.url, purge)
     assert publisher.publish("big", event_id=event_id)["duplicate"] is False
     server.stop()
+
+
+@pytest.mark.parametrize("query", [{}, {"since": "now"}], ids=["durable", "since"])
+def test_a_nats_that_hangs_does_not_hold_short_waits(
+    own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn, query: dict[str, str]
+) -> None:
+    bridge = start_bridge(own_nats.url)
+    agent = agents_on(bridge)()
+    agent.publish("before")
+    assert len(agent.events("before", timeout=5)) == 1
+    assert len(agent.events("before", timeout=5, since="earliest")) == 1
+    own_nats.pause()
+    began = time.monotonic()
+    answer = agent.http.get("/events/wait/before", params={"timeout": 500, **query})
+    took = time.monotonic() - began
+    own_nats.resume()
+    assert (answer.status_code, answer.json()["code"]) == (503, "EVT_001")
+    assert took < 5
+
+    def taken() -> bool:
+        after = {"event_id": "after"}
+        return agent.http.post("/events/before", json=after).status_code == 202
+
+    eventually(taken, what="an event that is taken")
+    assert [event["event_id"] for event in agent.events("before", timeout=20)] == ["after"]

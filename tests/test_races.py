@@ -7,8 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import pytest
+from nats.js import JetStreamContext
 
-from tests.support import Agents, BridgeProcess, NatsServer, eventually
+from tests.support import Agents, BridgeProcess, NatsServer, eventually, on_jetstream
+from tests.support.answers import assert_problem
 from tests.test_delivery import numbers, open_wait, waiting
 
 Start = Callable[..., BridgeProcess]
@@ -102,6 +105,57 @@ def test_an_array_keeps_its_order_whatever_its_correlation_ids(agents: Agents) -
     ]
     agent.publish_many(events)
     assert numbers(agent.events("work")) == list(range(30))
+
+
+def test_an_array_that_is_stored_in_part_names_every_event(
+    own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn
+) -> None:
+    """NATS comes back and takes less than it did when the sizes were looked at."""
+    bridge = start_bridge(own_nats.url, publish_timeout_seconds="30")
+    agent = agents_on(bridge)()
+    agent.publish("work")
+    own_nats.stop()
+    own_nats.configure("max_payload: 65536")
+    events = [{"event_type": "work", "data": {"text": "x" * size}} for size in (1, 100_000, 2)]
+    with ThreadPoolExecutor() as pool:
+        posting = pool.submit(agent.http.post, "/events", json=events)
+        eventually(lambda: "sending it again" in bridge.log, what="a try that fails")
+        own_nats.start()
+        answer = posting.result()
+    told = assert_problem(answer, "EVT_005", says="1 of 3 events were not confirmed")
+    ids = told["details"]["event_ids"]
+    assert len(set(ids)) == 3
+    stored = agent.history(order="asc")["events"][1:]
+    assert [event["event_id"] for event in stored] == [ids[0], ids[2]]
+
+
+@pytest.mark.parametrize("retained", [True, False])
+def test_a_stream_made_again_does_not_lend_its_events_to_an_id(
+    own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn, retained: bool
+) -> None:
+    """JetStream names a sequence of the new stream while the bridge still has the old one."""
+    agent = agents_on(start_bridge(own_nats.url))()
+    agent.publish("other", ttl_seconds=86_400 if retained else 1)
+    agent.publish("other", {"n": 2})
+    if not retained:
+        eventually(lambda: len(agent.history()["events"]) == 1, what="the end of the first")
+    subject = f"events.{agent.project}.coordination.work._"
+
+    async def make_again(js: JetStreamContext) -> None:
+        info = await js.stream_info("EVENTS")
+        await js.delete_stream("EVENTS")
+        await js.add_stream(info.config)
+        headers = {"Nats-Msg-Id": f"{agent.project}/{agent.name}/T"}
+        assert (await js.publish(subject, b"{}", headers=headers)).seq == 1
+
+    on_jetstream(own_nats.url, make_again)
+    answer = agent.http.post("/events/work", json={"event_id": "T"})
+    told = answer.json()
+    if answer.status_code == 202:
+        assert told["event_id"].endswith("T")
+        assert told["duplicate"] is True
+    else:
+        assert_problem(answer, "EVT_001")
 
 
 def test_a_bridge_that_is_behind_says_so_and_not_that_the_stream_is_another(

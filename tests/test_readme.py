@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from bridge import filters
-from bridge.cli.statuses import Status
+from bridge.catalog import load_catalog
+from bridge.cli.endings import Status
 from bridge.http.problem import INTERNAL, STATUS
 from tests.support.natsservers import free_port
 from tests.support.readme import Block, Tour, blocks, shape
@@ -74,8 +75,10 @@ def test_the_nats_cli_shows_the_event_and_its_waiter(tour: Tour) -> None:
     [
         ("bridge events list --correlation-id", ["no JWT_TOKEN is set", "testing", "issue-124"]),
         ("bridge doctor", ["the bridge takes this token"]),
-        ("--exec", ["issue-124: {", "ended with 124"]),
-        ("client.wait(", ["{'coverage': 97}"]),
+        ("--fail-on", ["issue-126: {", "deploy", "ended with 124"]),
+        ("attempt $DELIVERY_COUNT", ["given back", "attempt 2 of issue-130"]),
+        ("client.work(", ["cli"]),
+        ('client.wait("tests_passing"', ["{'coverage': 97}"]),
         ("client.subscribe(", ["issue-124 {", "issue-125 {'coverage': 97}"]),
         ("request_response(", ["{'approved': True}"]),
     ],
@@ -111,6 +114,14 @@ def test_the_table_of_errors_is_the_bridges() -> None:
 def test_the_table_of_exit_statuses_is_the_command_lines() -> None:
     """What a signal ends counts as every shell counts it, and is left out."""
     assert {int(text) for text in cells("Exit status")} == {0} | {s for s in Status if s < 128}
+
+
+def test_the_list_of_types_is_the_catalogues() -> None:
+    written = dict(zip(cells("Topic"), cells("Topic", column=1), strict=True))
+    known: dict[str, list[str]] = {}
+    for name, kind in load_catalog().event_types.items():
+        known.setdefault(kind.topic, []).append(name)
+    assert {topic: re.findall(r"[\w.]+", types) for topic, types in written.items()} == known
 
 
 def test_every_file_that_is_linked_exists() -> None:

@@ -1,5 +1,6 @@
 """Recovery: from messages nobody expects, a store that is gone, servers and clients that hang."""
 
+import asyncio
 import shutil
 import socket
 from collections.abc import Callable, Iterator
@@ -9,8 +10,19 @@ from pathlib import Path
 
 import httpx
 import pytest
+from nats.js import JetStreamContext
 
-from tests.support import Agent, Agents, BridgeProcess, NatsServer, asking, eventually
+from tests.support import (
+    Agent,
+    Agents,
+    BridgeProcess,
+    NatsServer,
+    asking,
+    eventually,
+    on_jetstream,
+)
+from tests.support.bridges import HASTY
+from tests.support.jetstream import consumer_names
 from tests.test_delivery import numbers, open_wait, waiting
 
 Start = Callable[..., BridgeProcess]
@@ -86,10 +98,15 @@ def test_subscriptions_made_while_the_list_of_many_is_read_are_known(
 ) -> None:
     """Names come in order: these are on a page that has been read by then."""
     agents = agents_on(start_bridge(own_nats.url))
-    owner, publisher = agents("owner"), agents("publisher")
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda n: owner.wait("work", filter=f"correlation_id:c-{n}"), range(600)))
-        own_nats.stop()
+    publisher = agents("publisher")
+
+    async def make_many(js: JetStreamContext) -> None:
+        names = (f"{agents.project}--owner--{n}" for n in range(600))
+        await asyncio.gather(*(js.add_consumer("EVENTS", durable_name=name) for name in names))
+
+    on_jetstream(own_nats.url, make_many)
+    with ThreadPoolExecutor() as pool:
+        own_nats.kill()  # which is fast: it stops for seconds with so many
         readers = [agents(f"a-reader-{n}") for n in range(5)]
         waits = [pool.submit(reader.wait, "fresh", timeout=60) for reader in readers]
         own_nats.start()
@@ -98,13 +115,14 @@ def test_subscriptions_made_while_the_list_of_many_is_read_are_known(
         assert receipt["subscribers_notified"] == [reader.name for reader in readers]
         for wait in waits:
             assert len(wait.result()["events"]) == 1
+    own_nats.kill()
 
 
 @pytest.mark.parametrize("asked", ["work", "work?since=now"])
 def test_a_bridge_stops_properly_while_nats_hangs(
     own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn, asked: str
 ) -> None:
-    bridge = start_bridge(own_nats.url, drain_seconds="0")
+    bridge = start_bridge(own_nats.url, times=HASTY, drain_seconds="0")
     agent = agents_on(bridge)()
     waiting_client = open_wait(bridge.url, agent, asked)
     eventually(lambda: asking.open_waits(bridge.url) == 1, what="the wait")
@@ -117,23 +135,10 @@ def test_a_bridge_stops_properly_while_nats_hangs(
         waiting_client.close()
 
 
-def test_a_deleted_subscription_begins_anew_even_under_an_open_wait(agents: Agents) -> None:
-    publisher, reader = agents("publisher"), agents("reader")
-    for number in (1, 2, 3):
-        publisher.publish("work", {"n": number})
-    assert numbers(reader.events("work")) == [1, 2, 3]
-    with ThreadPoolExecutor() as pool:
-        answer = pool.submit(reader.wait, "work", timeout=60, count=3)
-        eventually(lambda: waiting(reader) == 1, what="the pull")
-        [subscription] = reader.subscriptions()
-        assert reader.http.delete(f"/subscriptions/{subscription['name']}").status_code == 204
-        assert numbers(answer.result()["events"]) == [1, 2, 3]
-
-
 def test_a_client_that_takes_no_more_of_its_answer_keeps_no_events(
     own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn
 ) -> None:
-    bridge = start_bridge(own_nats.url, ack_wait_seconds="2")
+    bridge = start_bridge(own_nats.url, answer_timeout_seconds="1")
     agents = agents_on(bridge)
     publisher, slow, other = agents("publisher"), agents("slow"), agents("other")
     assert other.events("work", group="g") == []
@@ -189,3 +194,33 @@ def _narrow(bridge: BridgeProcess, agent: Agent, query: str) -> Iterator[None]:
             f"Authorization: Bearer {agent.token}\r\n\r\n".encode()
         )
         yield
+
+
+def test_subscriptions_follow_settings_that_change(
+    own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn
+) -> None:
+    """One that goes when idle for as long as events were kept before would repeat everything."""
+    bridge = start_bridge(
+        own_nats.url,
+        ack_wait_seconds="30",
+        stream_max_age_seconds="60",
+        duplicate_window_seconds="60",
+    )
+    reader = agents_on(bridge)("reader", project_id="p")
+    reader.publish("work", {"n": 1}, correlation_id="c-1")
+    assert numbers(reader.events("work")) == [1]
+    assert numbers(reader.events("work", filter="correlation_id:c-1")) == [1]
+    assert bridge.stop() == 0
+
+    async def settings(js: JetStreamContext) -> list[tuple[float | None, float | None]]:
+        found = [await js.consumer_info("EVENTS", name) for name in await consumer_names(js)]
+        durable = [each.config for each in found if each.config.durable_name]
+        return sorted((each.ack_wait, each.inactive_threshold) for each in durable)
+
+    assert on_jetstream(own_nats.url, settings) == [(30, 60), (30, 3600)]
+    again = agents_on(start_bridge(own_nats.url, ack_wait_seconds="5"))("reader", project_id="p")
+    eventually(
+        lambda: on_jetstream(own_nats.url, settings) == [(5, 3600), (5, 86_400)],
+        what="the new settings",
+    )
+    assert again.events("work") == again.events("work", filter="correlation_id:c-1") == []

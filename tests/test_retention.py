@@ -13,6 +13,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from tests.support import Agent, Agents, BridgeProcess, NatsServer, eventually, on_jetstream
+from tests.support.bridges import HASTY
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -27,7 +28,7 @@ def numbers(events: list[Json]) -> list[int]:
 @pytest.fixture
 def small(own_nats: NatsServer, start_bridge: Start) -> BridgeProcess:
     """A bridge whose stream holds 100 events."""
-    return start_bridge(own_nats.url, stream_max_messages="100")
+    return start_bridge(own_nats.url, times=HASTY, stream_max_messages="100")
 
 
 def fill(agent: Agent, first: int, last: int) -> list[Json]:
@@ -100,6 +101,43 @@ def test_both_places_of_an_event_with_two_correlation_ids_expire(
     for correlation in ("in", "out"):
         assert agent.events("short", filter=f"correlation_id:{correlation}") == []
         assert agent.events("short", filter=f"correlation_id:{correlation}", since="earliest") == []
+
+
+def test_an_id_whose_event_has_gone_stores_it_again_once(agents: Agents) -> None:
+    """What says published can be read, and repeats of it store nothing."""
+    agent, waiter = agents(), agents("waiter")
+    waiter.wait("work", filter="correlation_id:two")
+    inside = {"correlation_id": "two"}
+    for n in range(2):
+        first = agent.publish("work", event_id="T", ttl_seconds=1, correlation_id=f"one-{n}")
+        assert (first["duplicate"], "warnings" in first) == (False, n > 0)
+        eventually(lambda: agent.history()["events"] == [], what="the end of its life")
+    body = {"event_type": "work", "event_id": "T", "data": inside, "correlation_id": "one"}
+    (again,) = agent.publish_many([body])
+    assert again["duplicate"] is False
+    assert "'T' was used a moment ago for an event that has expired" in again["warnings"][0]
+    assert again["subscribers_notified"] == ["waiter"]
+    for bodies in ([body], [body, body]):
+        for repeat in agent.publish_many(bodies):
+            assert repeat["duplicate"] is True
+            assert repeat["cursor"] == again["cursor"]
+            assert repeat["timestamp"] == again["timestamp"]
+    (event,) = agent.history()["events"]
+    assert event["cursor"] == again["cursor"]
+    assert len(waiter.events("work", filter="correlation_id:two")) == 1
+
+
+def test_an_id_whose_event_was_evicted_stores_it_again_once(
+    own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn
+) -> None:
+    bridges = [start_bridge(own_nats.url, stream_max_messages="5") for _ in range(2)]
+    agents = agents_on(bridges[0])
+    one, two = agents(), agents(url=bridges[1].url)
+    one.publish("work", {"n": 1}, event_id="T")
+    one.publish_many([{"event_type": "noise"}] * 5)
+    receipts = [agent.publish("work", {"n": 1}, event_id="T") for agent in (two, one, two)]
+    assert [receipt["duplicate"] for receipt in receipts] == [False, True, True]
+    assert len({receipt["cursor"] for receipt in receipts}) == 1
 
 
 def test_a_ttl_that_ran_out_is_no_gap(agents: Agents) -> None:
@@ -237,6 +275,84 @@ class TestADurableSubscriptionThatWasPushedOut:
         assert "gap" not in answer
         assert answer["timeout"] is True
 
+    @pytest.mark.parametrize("query", [{}, {"filter": "correlation_id:c-1"}])
+    def test_is_told_after_a_burst_that_its_bridge_did_not_see_coming(
+        self, publisher: Agent, reader: Agent, query: Json
+    ) -> None:
+        publisher.publish("filling", {"n": 0}, correlation_id="c-1")
+        assert numbers(reader.events("filling", **query)) == [0]
+        publisher.publish_many(
+            {"event_type": "filling", "data": {"n": n}, "correlation_id": "c-1"}
+            for n in range(1, 151)
+        )
+        answer = reader.wait("filling", **query)
+        assert numbers(answer["events"]) == list(range(51, 151))
+        assert answer["gap"]["reason"] == "evicted"
+        assert answer["gap"]["lost"] in (50, None)
+        assert "gap" not in reader.wait("filling", **query)
+
+    @pytest.mark.parametrize("query", [{}, {"filter": "correlation_id:c-1"}])
+    def test_is_told_once_by_a_bridge_that_was_not_there(
+        self, own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn, query: Json
+    ) -> None:
+        first = start_bridge(own_nats.url, stream_max_messages="100")
+        agent = agents_on(first)(project_id="p")
+        agent.publish("filling", {"n": 0}, correlation_id="c-1")
+        assert numbers(agent.events("filling", **query)) == [0]
+        for start in (1, 76):
+            agent.publish_many(
+                {"event_type": "filling", "data": {"n": n}, "correlation_id": "c-1"}
+                for n in range(start, start + 75)
+            )
+        second, third = (start_bridge(own_nats.url, stream_max_messages="100") for _ in range(2))
+        later = agents_on(second)(project_id="p")
+        answer = later.wait("filling", limit=10, **query)
+        assert answer["gap"] == {"reason": "evicted", "lost": None}
+        assert numbers(answer["events"]) == list(range(51, 61))
+        assert "gap" not in later.wait("filling", limit=10, **query)
+        eventually(
+            lambda: "gap" not in agents_on(third)(project_id="p").wait("filling", limit=1, **query),
+            what="word of it on the third bridge",
+        )
+
+    def test_has_lost_nothing_by_being_quiet_while_a_bridge_looks(
+        self, own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn
+    ) -> None:
+        """Nothing was for it, which is noted in JetStream, so that the next bridge knows too."""
+        bridge = start_bridge(own_nats.url, stream_max_messages="100")
+        agent = agents_on(bridge)(project_id="p")
+        agent.wait("rare")
+        for start in range(0, 300, 50):
+            fill(agent, start, start + 49)
+            assert "gap" not in agent.wait("rare")
+        assert bridge.stop() == 0
+        again = agents_on(start_bridge(own_nats.url, stream_max_messages="100"))(project_id="p")
+        assert "gap" not in again.wait("rare")
+
+    @pytest.mark.parametrize("query", [{}, {"filter": "correlation_id:c-1"}])
+    def test_is_told_that_its_stream_was_made_again(
+        self, own_nats: NatsServer, reader: Agent, query: Json
+    ) -> None:
+        reader.publish("filling", {"n": 0}, correlation_id="c-1")
+        assert numbers(reader.events("filling", **query)) == [0]
+
+        async def delete_stream(js: JetStreamContext) -> bool:
+            return await js.delete_stream("EVENTS")
+
+        assert on_jetstream(own_nats.url, delete_stream)
+        again = {"data": {"n": 1}, "correlation_id": "c-1", "event_id": "one"}
+        eventually(
+            lambda: reader.http.post("/events/filling", json=again).status_code == 202,
+            what="a stream to publish to",
+        )
+        answer = eventually(
+            lambda: reader.http.get("/events/wait/filling", params={"timeout": 5000, **query}),
+            what="an answer",
+        )
+        assert answer.json()["gap"] == {"reason": "stream_recreated", "lost": None}
+        assert numbers(answer.json()["events"]) == [1]
+        assert "gap" not in reader.wait("filling", **query)
+
     def test_does_not_know_what_its_filter_would_have_passed(
         self, publisher: Agent, reader: Agent
     ) -> None:
@@ -288,7 +404,7 @@ class TestADurableSubscriptionThatWasPushedOut:
 def test_a_stream_that_was_made_again_is_told_and_used(
     own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn
 ) -> None:
-    bridge = start_bridge(own_nats.url)
+    bridge = start_bridge(own_nats.url, times=HASTY)
     agents = agents_on(bridge)
     agent = agents()
     for n in range(3):
@@ -321,7 +437,7 @@ def test_waits_that_are_open_when_the_stream_is_made_again(
     own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn
 ) -> None:
     """A durable wait gets the first new event; a `since` wait is told of the gap at once."""
-    bridge = start_bridge(own_nats.url)
+    bridge = start_bridge(own_nats.url, times=HASTY)
     agents = agents_on(bridge)
     agent = agents()
     agent.publish("before")
@@ -360,7 +476,7 @@ def test_waits_that_are_open_when_the_stream_is_made_again(
 def test_readers_see_nothing_of_a_purged_stream(
     own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn
 ) -> None:
-    bridge = start_bridge(own_nats.url)
+    bridge = start_bridge(own_nats.url, times=HASTY)
     agents = agents_on(bridge)
     agent = agents()
     start = agent.wait("purged", since="now")["next_cursor"]
@@ -410,3 +526,29 @@ def test_cursors_sort_as_text_in_stream_order(agents: Agents) -> None:
             break
     end = agent.wait("ordered", since="now")["next_cursor"]
     assert end >= in_order[-1]
+
+
+def test_the_largest_events_fill_a_bridge_no_further_than_its_stream(
+    own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn
+) -> None:
+    """Its size is what the server says it is, of whatever size the events are."""
+    bridge = start_bridge(own_nats.url, stream_max_bytes="2000000")
+    agent = agents_on(bridge)()
+    for number in range(30):
+        agent.publish("large", {"n": number, "text": "x" * 7 ** (number % 7)})
+
+    def told() -> tuple[float, float]:
+        text = httpx.get(f"{bridge.url}/metrics").text
+        found = dict(line.split(" ") for line in text.splitlines() if line.startswith("bridge_st"))
+        return float(found["bridge_stream_bytes"]), float(found["bridge_stream_max_bytes"])
+
+    async def stored(js: JetStreamContext) -> int:
+        return (await js.stream_info("EVENTS")).state.bytes
+
+    agent.history()
+    assert told() == (on_jetstream(own_nats.url, stored), 2_000_000)
+    for number in range(10):
+        agent.publish("large", {"n": number, "text": "x" * 500_000})
+    agent.history()
+    held, limit = told()
+    assert held <= 1.05 * limit

@@ -119,7 +119,7 @@ class TestSources:
 class TestUnknownKeys:
     def test_in_the_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("BRIDGE_NATS_URI", "x")
-        told = "BRIDGE_NATS_URI in the environment is not a setting: did you mean nats_url?"
+        told = "BRIDGE_NATS_URI in the environment is not a setting: did you mean `nats_url`?"
         assert refusal() == told
 
     def test_in_the_environment_with_nothing_near(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,16 +128,16 @@ class TestUnknownKeys:
 
     def test_in_dotenv(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_text("BRIDGE_PROT=1\n")
-        assert refusal() == "BRIDGE_PROT in .env is not a setting: did you mean port?"
+        assert refusal() == "BRIDGE_PROT in .env is not a setting: did you mean `port`?"
 
     def test_in_the_file_with_its_line(self, tmp_path: Path) -> None:
         path = bridge_yaml(tmp_path, "\nBRIDGE_PORT: 1\nnats-url: x\n")
         told = refusal(config_dir=tmp_path)
-        assert f"BRIDGE_PORT in {path} line 2 is not a setting: did you mean port?" in told
-        assert f"nats-url in {path} line 3 is not a setting: did you mean nats_url?" in told
+        assert f"BRIDGE_PORT in {path} line 2 is not a setting: did you mean `port`?" in told
+        assert f"nats-url in {path} line 3 is not a setting: did you mean `nats_url`?" in told
 
     def test_among_the_options(self) -> None:
-        assert refusal(prot=1) == "prot is not a setting: did you mean port?"
+        assert refusal(prot=1) == "prot is not a setting: did you mean `port`?"
 
     @pytest.mark.parametrize(
         ("name", "value"),
@@ -169,13 +169,13 @@ class TestTheFile:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("port: 1\nport: 2\n", "line 2: `port` is set twice, first on line 1"),
+            ("port: 1\nport: 2\n", "line 2: the file has `port` twice, first on line 1"),
             ("port: 1\n- x\n", "line 2: not valid YAML"),
-            ("- port\n", "line 1: must be lines of `setting: value`"),
+            ("- port\n", "line 1: the file must be a mapping, lines of `key: value`"),
             ("\nport: {a: 1}\n", "line 2: `port` must be one value or a list of values"),
             ("\nconfig_dir: x\n", "line 2: `config_dir` says where this file is"),
-            ("? [port]\n: 1\n", "line 1: must be a line of `setting: value`"),
-            ("port: \x07\n", "not UTF-8 text"),
+            ("? [port]\n: 1\n", "line 1: the file must have plain names as keys"),
+            ("port: \x07\n", "line 1: not valid YAML: special characters"),
             (f"jwt_secret: *{SECRET}\n", "line 1: not valid YAML: found undefined alias '…'"),
         ],
     )
@@ -187,7 +187,7 @@ class TestTheFile:
 
     def test_in_another_encoding_is_refused(self, tmp_path: Path) -> None:
         bridge_yaml(tmp_path, "").write_bytes(b"nats_user: \xff\n")
-        assert "bridge.yaml: not UTF-8 text" in refusal(config_dir=tmp_path)
+        assert "bridge.yaml line 1: not UTF-8 text" in refusal(config_dir=tmp_path)
 
     def test_dotenv_in_another_encoding_is_refused(self, tmp_path: Path) -> None:
         (tmp_path / ".env").write_bytes(b"BRIDGE_NATS_USER=\xff\n")
@@ -244,6 +244,7 @@ class TestValues:
             ("ack_wait_seconds", "nan", "a number from 2 to 86400"),
             ("jwt_algorithm", "none", "must be one of HS256, HS384"),
             ("publisher_policy", "any", "must be one of strict, stamp"),
+            ("unknown_types", "ignore", "must be one of warn, refuse"),
             ("rate_limit", "-1", "a number, at least 0"),
             ("rate_burst", "0", "a whole number, at least 1"),
             ("cors_origins", "https://a/path", "must be origins such as"),
@@ -306,11 +307,11 @@ class TestValues:
         file.write_text(PUBLIC_PEM)
         for given in (PUBLIC_PEM, PUBLIC_PEM.replace("\n", "\\n"), str(file), "~/key.pem"):
             settings = load_settings(jwt_algorithm="EdDSA", jwt_public_key=given)
-            assert settings.jwt_public_key_pem == PUBLIC_PEM
-            assert settings.jwt_private_key_pem is None
+            keys = settings.key_config()
+            assert (keys.public_key, keys.private_key) == (PUBLIC_PEM, None)
             assert settings.key_configured
         settings = load_settings(jwt_algorithm="EdDSA", jwt_private_key=PRIVATE_PEM)
-        assert settings.jwt_private_key_pem == PRIVATE_PEM
+        assert settings.key_config().private_key == PRIVATE_PEM
 
     def test_a_program_is_found_by_path_or_name(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -453,7 +454,7 @@ class TestSecrets:
         assert shown["jwt_secret"] == "***"
         assert shown["nats_token"] == "unset"
         assert shown["stream_manage"] == "true"
-        assert shown["ack_wait_seconds"] == "30"
+        assert shown["ack_wait_seconds"] == "4"
         assert shown["port"] == "3001"
         assert SECRET not in repr(shown) + repr(settings.jwt_secret)
 

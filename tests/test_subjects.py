@@ -1,4 +1,4 @@
-"""Subjects, cursors and interests: pure functions, read back as they were written."""
+"""Subjects, cursors and selections: pure functions, read back as they were written."""
 
 import re
 
@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from bridge.cursors import MAX_SEQUENCE, Cursor, looks_like_cursor, read_cursor, write_cursor
 from bridge.errors import CursorInvalid
-from bridge.interest import Interest, Subscription
+from bridge.events import EVENT_FIELDS, Event
+from bridge.filters import parse
 from bridge.subjects import (
     MAX_PATTERNS,
     Address,
@@ -18,9 +19,10 @@ from bridge.subjects import (
     parse_subject,
     patterns,
 )
+from bridge.subscription import Selection, Subscription
 
 TEXT = st.text(min_size=1, max_size=300)
-NAME = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", fullmatch=True)
+NAME = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}", fullmatch=True)
 PLAIN_TOKEN = re.compile(r"[A-Za-z0-9_%-]+")
 
 
@@ -138,23 +140,23 @@ def test_any_other_text_is_refused_as_a_cursor(text: str) -> None:
 def test_a_subscription_reads_back_from_its_metadata(
     agent: str, project: str, group: str | None, types: list[str] | None
 ) -> None:
-    interest = Interest(project, tuple(sorted(types)) if types else None, None, "a:1")
-    subscription = Subscription(interest, agent, "python-specialist", group)
+    selection = Selection(project, tuple(sorted(types)) if types else None, None, parse("a:1"))
+    subscription = Subscription(selection, agent, "python-specialist", group)
     assert Subscription.from_metadata(subscription.metadata()) == subscription
     assert re.fullmatch(r"[A-Za-z0-9_%-]{1,255}", subscription.name)
 
 
 def test_a_name_tells_subscriptions_apart() -> None:
-    interests = [
-        Interest("p", ("done",)),
-        Interest("p", ("done",), ("testing",)),
-        Interest("p", ("done",), None, "a:1"),
-        Interest("q", ("done",)),
+    selections = [
+        Selection("p", ("done",)),
+        Selection("p", ("done",), ("testing",)),
+        Selection("p", ("done",), None, parse("a:1")),
+        Selection("q", ("done",)),
     ]
-    names = {Subscription(interest, agent).name for interest in interests for agent in "ab"}
-    grouped = Subscription(interests[0], "a", group="b").name
+    names = {Subscription(selection, agent).name for selection in selections for agent in "ab"}
+    grouped = Subscription(selections[0], "a", group="b").name
     assert len(names | {grouped}) == 9
-    assert Subscription(interests[0], "x", group="b").name == grouped
+    assert Subscription(selections[0], "x", group="b").name == grouped
     assert grouped.startswith("p--b--done--")
 
 
@@ -172,6 +174,13 @@ def test_a_consumer_of_some_other_program_is_no_subscription(metadata: dict[str,
 
 @pytest.mark.parametrize("pin", ["7", "7.0", "true", "null"])
 def test_a_pin_that_reads_as_json_is_left_to_the_predicate(pin: str) -> None:
-    assert Interest("p", ("done",), None, f"correlation_id:{pin}").patterns() == [
+    assert Selection("p", ("done",), None, parse(f"correlation_id:{pin}")).patterns() == [
         "events.p.*.done.>"
     ]
+
+
+def test_an_event_is_written_with_all_its_public_fields_in_their_order() -> None:
+    """They are written out for speed, and listed once beside that."""
+    event = Event(**{name: name for name in EVENT_FIELDS})  # type: ignore[arg-type]
+    assert event.as_json() == {name: name for name in EVENT_FIELDS}
+    assert tuple(event.as_json()) == EVENT_FIELDS

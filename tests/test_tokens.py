@@ -316,16 +316,19 @@ def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("config", "hint"),
     [
-        (KeyConfig(), "needs a secret"),
-        (KeyConfig(secret="short"), "has 5 bytes; HS256 needs at least 32"),
-        (KeyConfig(algorithm="HS512", secret=SECRET), "has 32 bytes; HS512 needs at least 64"),
-        (KeyConfig(algorithm="none", secret=SECRET), "'none' is not supported"),
-        (KeyConfig(algorithm="RS256", secret=SECRET), "RS256 needs a public key"),
+        (KeyConfig(), "is 0 bytes long: HS256 needs at least 32"),
+        (KeyConfig(secret="short"), "is 5 bytes long: HS256 needs at least 32"),
+        (KeyConfig(algorithm="HS512", secret=SECRET), "is 32 bytes long: HS512 needs at least 64"),
+        (KeyConfig(algorithm="none", secret=SECRET), "ALGORITHM is none: it must be one of HS256"),
+        (KeyConfig(algorithm="RS256", secret=SECRET), "unset BRIDGE_JWT_SECRET"),
         (KeyConfig(secret=SECRET, public_key="x"), "such as RS256, ES256 or EdDSA"),
         (KeyConfig(algorithm="ES256", public_key="x"), "not a PEM public key"),
         (KeyConfig(algorithm="ES256", private_key="x"), "not an unencrypted PEM private key"),
-        (KeyConfig(algorithm="ES256", public_key="x", jwks="y"), "both configured"),
-        (KeyConfig(secret=SECRET, max_ttl_seconds=5), "default lifetime"),
+        (KeyConfig(algorithm="ES256", public_key="x", jwks="y"), "both say whom to trust"),
+        (
+            KeyConfig(secret=SECRET, max_ttl_seconds=5),
+            "TTL_SECONDS is 86400: it must be at least 1 and at most",
+        ),
     ],
 )
 def test_a_configuration_that_cannot_work_stops_the_start(config: KeyConfig, hint: str) -> None:

@@ -1,10 +1,53 @@
-"""Options that several commands have, and the examples under a command's help."""
+"""Options that several commands have, durations as people write them, and examples in helps."""
 
-from typing import Annotated
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from bridge.cli.output import Format
+from bridge.errors import RequestInvalid
+
+T = TypeVar("T")
+
+
+def _without_types(params: list[Any]) -> list[Any]:
+    """Let the help name no type for flags, which take no value."""
+    for param in params:
+        if getattr(param, "is_flag", False) and param.metavar is None:
+            param.metavar = ""
+    return params
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
+class _Group(TyperGroup):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types(super().get_params(ctx))
+
+
+class Commands(typer.Typer):
+    """A group of commands, or the program as a whole."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(
+            cls=_Group,
+            help=text,
+            no_args_is_help=True,
+            pretty_exceptions_enable=False,
+            rich_markup_mode="rich",
+        )
+
+    def command(  # type: ignore[override]  # every option of Typer's, without listing them
+        self, name: str | None = None, **options: Any
+    ) -> Callable[[Callable[..., T]], Callable[..., T]]:
+        """Make a function a command; see Typer."""
+        return super().command(name, cls=_Command, **options)
 
 
 def examples(*lines: str, note: str = "") -> str:
@@ -13,7 +56,8 @@ def examples(*lines: str, note: str = "") -> str:
     return "\n\n".join(("[bold]Examples[/bold]", *shown, note)).strip()
 
 
-def _event_types(incomplete: str) -> list[str]:
+def event_types_like(incomplete: str) -> list[str]:
+    """Complete the name of an event type."""
     from bridge.catalog import load_catalog  # noqa: PLC0415 - only while completing
 
     return [name for name in load_catalog(None).event_types if name.startswith(incomplete)]
@@ -30,7 +74,7 @@ Url = Annotated[
     typer.Option(
         envvar="SIDECAR_URL",
         help="The bridge's API.",
-        show_default="http://localhost:3001/api",
+        show_default="this machine's own bridge",
     ),
 ]
 Token = Annotated[
@@ -69,10 +113,42 @@ OneTopic = Annotated[
         autocompletion=_topics,
     ),
 ]
-TYPE = typer.Argument(metavar="TYPE", help="The event's type.", autocompletion=_event_types)
+TYPE = typer.Argument(metavar="TYPE", help="The event's type.", autocompletion=event_types_like)
 TYPES = typer.Argument(
     metavar="TYPE",
     help="Event types, any of them; '*' for every one. Without: your agent type's topics.",
     show_default=False,
-    autocompletion=_event_types,
+    autocompletion=event_types_like,
 )
+
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s?(ms|[smhd]?)\Z")
+
+
+def seconds(text: str) -> float:
+    """Read a duration such as 500ms, 90, 90s, 1.5h or 7d, in seconds. Raises RequestInvalid."""
+    found = _DURATION.match(text.strip())
+    if not found:
+        raise RequestInvalid(f"{text!r} is not a duration; write 500ms, 90s, 30m, 1h or 7d")
+    return float(found[1]) * _UNITS[found[2] or "s"]
+
+
+def whole_seconds(text: str) -> int:
+    """Read a duration that is kept in whole seconds. Raises RequestInvalid."""
+    found = seconds(text)
+    if found != int(found):
+        raise RequestInvalid(f"{text!r} is not a whole number of seconds, as this must be")
+    return int(found)
+
+
+def written(amount: float) -> str:
+    """Write seconds as a person would say them.
+
+    >>> written(42), written(150), written(7200), written(200_000)
+    ('42 s', '2 min', '2 h', '2 d')
+    """
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if amount >= 2 * size or (amount >= size and amount % size == 0):
+            return f"{int(amount // size)} {unit}"
+    return f"{amount:.0f} s"

@@ -1,4 +1,4 @@
-"""What commands print: records as a table, JSON, JSON lines or CSV."""
+"""What commands print: each kind of record, as a table, JSON, JSON lines or CSV."""
 
 import csv
 import json
@@ -6,8 +6,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
+
+from bridge.events import EVENT_FIELDS
 
 Record = Mapping[str, Any]
 Write = Callable[[Record], None]
@@ -24,11 +27,18 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table; `width` in cells, 0 for whatever is left of the line."""
+    """A column of a table, with widths in cells.
+
+    Where the line is too short, what is `spare` goes first, then columns shrink to `least`; 0 is
+    for one that must not. The last column takes what is left. `width` is that in a list which is
+    written as it comes.
+    """
 
     title: str
     cell: Callable[[Record], str]
     width: int = 0
+    least: int = 0
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,3 +139,105 @@ def _csv(shape: Shape) -> Write:
         sys.stdout.flush()
 
     return write
+
+
+def local_time(text: str | None) -> str:
+    """Write an RFC 3339 time in this machine's zone; only the clock's time where it is today's."""
+    if not text:
+        return ""
+    moment = datetime.fromisoformat(text).astimezone()
+    today = moment.date() == datetime.now().astimezone().date()
+    return moment.strftime("%H:%M:%S" if today else "%m-%d %H:%M:%S")
+
+
+TIME_WIDTH = 14
+"""Cells of a local time."""
+
+
+def column(name: str, title: str | None = None, **sizes: Any) -> Column:
+    """Make the column of a field, with its text as it is."""
+    return Column(title or name.replace("_", " "), lambda one: plain(one.get(name)), **sizes)
+
+
+def _time(name: str, title: str | None = None, **sizes: Any) -> Column:
+    return Column(title or name.replace("_", " "), lambda one: local_time(one.get(name)), **sizes)
+
+
+def _list(name: str) -> Column:
+    return Column(name.replace("_", " "), lambda one: ", ".join(map(str, one.get(name) or ())))
+
+
+def _subscriber(subscription: Record) -> str:
+    group = subscription.get("group")
+    return f"group {group}" if group else plain(subscription.get("agent"))
+
+
+EVENT = Shape(
+    fields=EVENT_FIELDS,
+    columns=(
+        _time("timestamp", "time", width=TIME_WIDTH),
+        column("event_type", "type", width=24, least=18),
+        column("topic", width=14, spare=True),
+        column("publisher", width=16, least=10),
+        column("correlation_id", "correlation", width=16, least=11),
+        column("data", least=16),
+    ),
+)
+
+RECEIPT = Shape(
+    fields=(
+        "event_id",
+        "duplicate",
+        "topic",
+        "ttl_seconds",
+        "timestamp",
+        "cursor",
+        "subscribers_notified",
+        "subscriber_count",
+        "warnings",
+    ),
+    columns=(
+        column("event_id", "event"),
+        Column(
+            "", lambda one: "stored before; nothing is stored twice" if one["duplicate"] else ""
+        ),
+        column("topic"),
+        _time("timestamp", "time"),
+        column("cursor"),
+        column("subscriber_count", "subscribers"),
+        _list("subscribers_notified"),
+    ),
+)
+
+SUBSCRIPTION = Shape(
+    fields=(
+        "name",
+        "agent",
+        "agent_type",
+        "group",
+        "consumer",
+        "types",
+        "topics",
+        "filter",
+        "created",
+        "pending",
+        "ack_pending",
+        "redelivered",
+        "waiting",
+        "last_delivery",
+        "cursor",
+        "dead",
+    ),
+    columns=(
+        column("name"),
+        Column("whose", _subscriber),
+        _list("types"),
+        _list("topics"),
+        column("filter"),
+        column("pending"),
+        column("ack_pending", "in hand"),
+        column("dead", spare=True),
+        column("waiting"),
+        _time("last_delivery"),
+    ),
+)

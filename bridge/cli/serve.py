@@ -1,11 +1,16 @@
-"""`bridge serve`: settings become a running bridge, and it ends in the right order."""
+"""`bridge serve`: settings become a running bridge, and it ends in the right order.
+
+Its log is text for a terminal and JSON for a collector; never event data or tokens.
+"""
 
 import asyncio
 import contextlib
 import gc
+import json
 import logging
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -14,10 +19,12 @@ from typing import Any
 from bridge import __version__
 from bridge.bus import Bus
 from bridge.catalog import load_catalog
-from bridge.cli.keys import authority
-from bridge.cli.logs import set_up
+from bridge.cli.endings import Stopping
+from bridge.cli.signing import authority
+from bridge.events import rfc3339
 from bridge.http.app import HttpOptions, create_app
 from bridge.http.server import Server, bind
+from bridge.http.uvicorn_protocol import Patience
 from bridge.jetstream import (
     EmbeddedServer,
     Endpoint,
@@ -25,9 +32,10 @@ from bridge.jetstream import (
     Options,
     Registration,
     StreamShape,
+    Times,
 )
+from bridge.request_counts import RequestCounts
 from bridge.settings import Settings, load_settings
-from bridge.traffic import Traffic
 
 log = logging.getLogger("bridge")
 
@@ -35,14 +43,21 @@ COLLECT_AFTER = (50_000, 20, 50)
 """Allocations before a collection, and collections before one of the next older generation."""
 
 
-def run(**overrides: Any) -> None:
-    """Serve until a signal. Raises StartError."""
+def run(times: Times | None = None, stopping: Stopping | None = None, **overrides: Any) -> None:
+    """Serve until a signal; `overrides` are settings. Raises StartError."""
+    stopping = stopping or Stopping()
+    with stopping.watched():
+        _run(times or Times(), stopping, overrides)
+    log.info("stopped")
+
+
+def _run(times: Times, stopping: Stopping, overrides: dict[str, Any]) -> None:
     settings = load_settings(**overrides)
     set_up(settings.log_level, settings.log_format)
-    resolved = ", ".join(f"{key}={value}" for key, value in settings.resolved().items())
-    log.info("bridge %s starts with %s", __version__, resolved)
+    log.info("bridge %s starts with %s", __version__, _told(settings.changed()) or "the defaults")
+    log.debug("all settings: %s", _told(settings.resolved()))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings))
+        runner.run(_serve(settings, times, stopping))
 
 
 def _loop_factory() -> Any:
@@ -53,28 +68,41 @@ def _loop_factory() -> Any:
     return uvloop.new_event_loop
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, times: Times, stopping: Stopping) -> None:
+    stopping.covers()
     catalog = load_catalog(settings.config_dir)
     keys = authority(settings)
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(bind(settings.host, settings.port)))
         address = _address(settings.host, listener)
         servers = await _nats(settings, stack, address)
-        options, traffic = _options(settings, servers), Traffic()
+        options, traffic = _options(settings, servers, times), RequestCounts()
         registration = Registration(traffic, _described(settings, options, address))
         jetstream = await stack.enter_async_context(JetStream(options, registration))
-        bus = Bus(jetstream, catalog, strict_publishers=settings.publisher_policy == "strict")
+        bus = Bus(
+            jetstream,
+            catalog,
+            strict_publishers=settings.publisher_policy == "strict",
+            only_catalogue=settings.unknown_types == "refuse",
+            deliver=settings.default_deliver,
+            max_deliveries=settings.max_deliveries,
+        )
         server = Server(
             create_app(bus, keys, _http_options(settings), traffic),
             on_drain=bus.drain,
             drain_seconds=settings.drain_seconds,
             shutdown_timeout=settings.shutdown_timeout_seconds,
+            patience=Patience(
+                headers=settings.header_timeout_seconds,
+                body=settings.body_timeout_seconds,
+                answer=settings.answer_timeout_seconds,
+            ),
         )
         log.info("listening on %s/api (API description: %s/docs)", address, address)
         _tune_collector()
         async with _stopping_on_failure(jetstream, server):
             await server.serve(sockets=[listener])
-    log.info("stopped")
+            stopping.begun = True
 
 
 async def _nats(settings: Settings, stack: AsyncExitStack, address: str) -> list[str]:
@@ -108,7 +136,7 @@ def _tune_collector() -> None:
     gc.set_threshold(*COLLECT_AFTER)
 
 
-def _options(settings: Settings, servers: list[str]) -> Options:
+def _options(settings: Settings, servers: list[str], times: Times) -> Options:
     def secret(value: Any) -> str | None:
         return value.get_secret_value() if value is not None else None
 
@@ -142,6 +170,8 @@ def _options(settings: Settings, servers: list[str]) -> Options:
         ),
         ack_wait=settings.ack_wait_seconds,
         publish_timeout=settings.publish_timeout_seconds,
+        times=times,
+        max_event_bytes=settings.max_event_bytes,
     )
 
 
@@ -157,14 +187,59 @@ def _described(settings: Settings, options: Options, address: str) -> dict[str, 
 
 def _http_options(settings: Settings) -> HttpOptions:
     return HttpOptions(
-        max_event_bytes=settings.max_event_bytes,
         max_batch_bytes=settings.max_batch_bytes,
         rate_limit=settings.rate_limit,
         rate_burst=settings.burst,
+        answer_timeout=settings.answer_timeout_seconds,
         cors_origins=tuple(settings.cors_origin_list),
     )
+
+
+def _told(settings: dict[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
 def _address(host: str, listener: socket.socket) -> str:
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+CONTEXT = ("request_id", "agent", "project")
+
+
+class TextFormatter(logging.Formatter):
+    """One readable line for each record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write time, level, message and what is known of the request."""
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        known = [f"{key}={value}" for key in CONTEXT if (value := getattr(record, key, None))]
+        line = " ".join((clock, record.levelname.lower().ljust(7), record.getMessage(), *known))
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object for each record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write the record with the fields that collectors look for."""
+        content: dict[str, Any] = {
+            "timestamp": rfc3339(record.created),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        content |= {key: value for key in CONTEXT if (value := getattr(record, key, None))}
+        if record.exc_info:
+            content["exception"] = self.formatException(record.exc_info)
+        return json.dumps(content, ensure_ascii=False)
+
+
+def set_up(level: str, form: str) -> None:
+    """Send the bridge's log to stderr; `form` is text, json or auto (text on a terminal)."""
+    text = form == "text" or (form == "auto" and sys.stderr.isatty())
+    handler = logging.StreamHandler()
+    handler.setFormatter(TextFormatter() if text else JsonFormatter())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.getLogger("bridge").setLevel(level.upper())
+    logging.captureWarnings(capture=True)

@@ -3,11 +3,20 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bridge.cli.durations import written
-from bridge.cli.failures import client_errors
-from bridge.cli.output import Column, Format, Record, Shape, chosen, plain, record, records
+from bridge.cli.endings import client_errors
+from bridge.cli.options import written
+from bridge.cli.output import (
+    Column,
+    Format,
+    Record,
+    Shape,
+    chosen,
+    local_time,
+    plain,
+    record,
+    records,
+)
 from bridge.cli.session import session
-from bridge.cli.shapes import local_time
 
 _PAIR = Shape(
     fields=("name", "value"),

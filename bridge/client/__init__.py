@@ -4,23 +4,42 @@
 which agents commonly work together. Seconds everywhere.
 """
 
-from bridge.client.answers import Batch, Event, Gap, Page, Published, Subscription, Token
+from bridge.client.answers import (
+    Asked,
+    Batch,
+    LeasedEvent,
+    Page,
+    Published,
+    Settlement,
+    SubscriptionInfo,
+    Token,
+)
+from bridge.client.calls import PublishOptions
 from bridge.client.clients import AsyncEventClient, EventClient
-from bridge.client.errors import UnexpectedAnswer, Unreachable
-from bridge.client.listening import AsyncListener, Listener
+from bridge.client.listening import AsyncListener, AsyncWorkers, Listener, Workers
+from bridge.client.readers import ReadOptions
+from bridge.client.replies import UnexpectedAnswer, Unreachable
+from bridge.events import Event, Gap
 
 __all__ = [
+    "Asked",
     "AsyncEventClient",
     "AsyncListener",
+    "AsyncWorkers",
     "Batch",
     "Event",
     "EventClient",
     "Gap",
+    "LeasedEvent",
     "Listener",
     "Page",
+    "PublishOptions",
     "Published",
-    "Subscription",
+    "ReadOptions",
+    "Settlement",
+    "SubscriptionInfo",
     "Token",
     "UnexpectedAnswer",
     "Unreachable",
+    "Workers",
 ]

@@ -1,10 +1,11 @@
 """Answers: what the bridge tells, as value types. Fields that they do not know are left out."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from bridge.client.errors import shapeless
+from bridge.client.replies import shapeless
+from bridge.events import Event, Gap
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -12,32 +13,26 @@ if TYPE_CHECKING:
     D = TypeVar("D", bound=DataclassInstance)
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An event as it was published, with its place and its publisher's identity.
+@dataclass(slots=True)
+class LeasedEvent(Event):
+    """An event that is this agent's alone until `lease_expires_at` (RFC 3339 in UTC).
 
-    `agent_id` and `agent_type` are from the publisher's token. `timestamp` is RFC 3339 in UTC and
-    `ttl_seconds` counts from it. `cursor` is the event's place in the stream, good for `since`.
-    `delivery_count` is above 1 when an earlier delivery was not completed.
+    It is done once it is acknowledged, with its `ack_id`; else it comes again.
     """
 
-    event_id: str
-    event_type: str
-    publisher: str
-    agent_id: str | None
-    agent_type: str | None
-    topic: str
-    data: Mapping[str, Any]
-    correlation_id: str | None
-    priority: str
-    timestamp: str
-    ttl_seconds: int
-    cursor: str
-    delivery_count: int = 1
+    ack_id: str = ""
+    lease_expires_at: str = ""
 
-    def as_json(self) -> dict[str, Any]:
-        """Give the event as it is on the wire, in the contract's order."""
-        return asdict(self)
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What became of leases: those that are `done`, and those that `failed` with code and message.
+
+    Of extended ones `done` has `was`, the new `ack_id` and `lease_expires_at`.
+    """
+
+    done: list[Any]
+    failed: list[dict[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +55,11 @@ class Published:
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
-    """A position that is no longer retained: `evicted` or `stream_recreated`.
-
-    `lost` counts the project's events that went with it, None if nobody knows. Reading went on at
-    the oldest event there is.
-    """
-
-    reason: str
-    lost: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
     """What a wait brought; `timeout` if its time was up with fewer events than asked for.
 
-    `next_cursor` is where to go on with `since`, also after a timeout.
+    `next_cursor` is where to go on with `since`, also after a timeout. `ack_id` stands for all of
+    its events where they are leased. It can be looped over, and is false without events.
     """
 
     events: list[Event]
@@ -83,6 +67,17 @@ class Batch:
     next_cursor: str
     timeout: bool
     gap: Gap | None = None
+    ack_id: str | None = None
+    ended_by: str = ""
+    warnings: Sequence[str] = ()
+
+    def __len__(self) -> int:
+        """Count the events; a batch without any is false."""
+        return len(self.events)
+
+    def __iter__(self) -> Iterator[Event]:
+        """Give the events."""
+        return iter(self.events)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +93,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Subscription:
+class SubscriptionInfo:
     """A durable subscription and how far it has come; `types` and `topics` are `*` for any.
 
     While no NATS server can tell how it stands, what follows its `filter` is None.
@@ -118,6 +113,8 @@ class Subscription:
     waiting: int | None
     last_delivery: str | None
     cursor: str | None
+    consumer: str | None = None
+    dead: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +139,25 @@ def made(kind: "type[D]", content: Any, **more: Any) -> "D":
         raise shapeless(content) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question that was published, and the replies that came."""
+
+    published: Published
+    reply: Batch
+
+
+def events_of(content: Any) -> list[Event]:
+    """Read the events of an answer, those that are leased as such. Raises UnexpectedAnswer."""
+    found = within(content, "events")
+    if not isinstance(found, list):
+        raise shapeless(content)
+    return [
+        made(LeasedEvent if isinstance(each, dict) and "ack_id" in each else Event, each)
+        for each in found
+    ]
+
+
 def listed(kind: "type[D]", content: Any) -> "list[D]":
     """Make a list of these. Raises UnexpectedAnswer."""
     if not isinstance(content, list):
@@ -151,19 +167,19 @@ def listed(kind: "type[D]", content: Any) -> "list[D]":
 
 def batch_of(content: Any) -> Batch:
     """Read the answer to a wait. Raises UnexpectedAnswer."""
-    if not isinstance(content, dict):
-        raise shapeless(content)
-    gap = content.get("gap")
+    gap = within(content, "gap")
     return made(
-        Batch,
-        content,
-        events=listed(Event, content.get("events")),
-        gap=None if gap is None else made(Gap, gap),
+        Batch, content, events=events_of(content), gap=None if gap is None else made(Gap, gap)
     )
 
 
 def page_of(content: Any) -> Page:
     """Read a page of the history. Raises UnexpectedAnswer."""
+    return made(Page, content, events=events_of(content))
+
+
+def within(content: Any, name: str) -> Any:
+    """Give what an object has under a name, or None. Raises UnexpectedAnswer if it is none."""
     if not isinstance(content, dict):
         raise shapeless(content)
-    return made(Page, content, events=listed(Event, content.get("events")))
+    return content.get(name)

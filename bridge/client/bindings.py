@@ -2,14 +2,14 @@
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, get_args
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, get_args, get_type_hints
 
-from bridge.client.answers import Event
 from bridge.client.calls import Calls
+from bridge.client.flow import Flow
 from bridge.client.listening import AsyncListener, Listener
-from bridge.client.polling import Feed
-from bridge.client.steps import Flow
+from bridge.client.readers import EventFeed
+from bridge.events import Event
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -66,7 +66,7 @@ def awaiting(
 
 
 def iterating(
-    feed: Callable[Concatenate[Calls, P], Feed],
+    feed: Callable[Concatenate[Calls, P], EventFeed],
 ) -> Callable[Concatenate[Runs, P], Generator[Event, None, None]]:
     """Make a feed a generator of the blocking client."""
 
@@ -81,7 +81,7 @@ def iterating(
 
 
 def async_iterating(
-    feed: Callable[Concatenate[Calls, P], Feed],
+    feed: Callable[Concatenate[Calls, P], EventFeed],
 ) -> Callable[Concatenate[RunsAsync, P], AsyncGenerator[Event, None]]:
     """Make a feed an async generator of the async client."""
 
@@ -125,6 +125,19 @@ def async_listening(
 
 
 def _describe(method: Callable[..., Any], gives: Any) -> None:
-    """Let `help` show what the method gives in place of what the flow does."""
+    """Let `help` show what the method gives, and each option that it takes by name."""
     signature = inspect.signature(method)
-    method.__dict__["__signature__"] = signature.replace(return_annotation=gives)
+    parameters = [each for found in signature.parameters.values() for each in _spread(found)]
+    method.__dict__["__signature__"] = signature.replace(
+        parameters=parameters, return_annotation=gives
+    )
+    method.__annotations__ = {**method.__annotations__, "return": gives}
+
+
+def _spread(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
+    """Give an ordinary parameter as it is, and of `**options: Unpack[…]` each option."""
+    if parameter.kind is not parameter.VAR_KEYWORD:
+        yield parameter
+        return
+    for name, hint in get_type_hints(get_args(parameter.annotation)[0]).items():
+        yield inspect.Parameter(name, parameter.KEYWORD_ONLY, default=None, annotation=hint)

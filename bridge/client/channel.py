@@ -8,10 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.client.answers import Token, made
-from bridge.client.credentials import Credentials
-from bridge.client.errors import TRANSIENT, read
-from bridge.client.retrying import Backoff, Deadline
-from bridge.client.steps import Flow, Request, Sleep, send
+from bridge.client.flow import Answer, Backoff, Deadline, Flow, Request, Sleep, send
+from bridge.client.identity import Credentials
+from bridge.client.replies import TRANSIENT, Unreachable, read
 from bridge.errors import BridgeError, NotFound
 
 log = logging.getLogger("bridge.client")
@@ -30,6 +29,7 @@ class Channel:
     ) -> None:
         self.credentials = credentials
         self.clock = clock
+        self.answered = self._told = False
         self._retry_for = retry_for
         self._uniform = uniform
 
@@ -44,7 +44,27 @@ class Channel:
     def once(self, request: Request) -> Flow[Any]:
         """Ask once and give the answer's JSON. Raises Unreachable or the bridge's error."""
         yield from self.renew_if_due()
-        return read((yield from send(replace(request, token=self.credentials.token))))
+        return read((yield from self.ask(replace(request, token=self.credentials.token))))
+
+    def ask(self, request: Request) -> Flow[Answer]:
+        """Send a request as it is and give the answer, whatever it says. Raises Unreachable."""
+        answer = yield from send(request)
+        self.answered = True
+        return answer
+
+    def check(self, error: Exception, *, forever: bool = False) -> None:
+        """Raise an error that tells of a bridge which never answered, and refuses connections.
+
+        It is not there, so waiting for it in silence helps nobody; one that has answered before
+        will come back. Who waits `forever` is told in the log, and goes on.
+        """
+        if self.answered or not isinstance(error, Unreachable) or not error.refused:
+            return
+        if not forever:
+            raise error
+        if not self._told:
+            self._told = True
+            log.warning("%s; it is waited for", error.message)
 
     def insist(self, request: Request) -> Flow[Any]:
         """Ask until there is an answer, or `retry_for` is over: then raise the last error.
@@ -63,15 +83,16 @@ class Channel:
                     raise
                 return None
             except TRANSIENT as error:
+                self.check(error)
                 in_doubt = request.method == "DELETE"
                 pause = backoff.after(error, deadline.left)
                 log.info("%s: again in %.1f s", error.message, pause)
-                yield Sleep(pause)
+                yield Sleep(pause, anyway=request.anyway)
 
     def refresh(self) -> Flow[Token]:
         """Have the token renewed and use the new one from now on. Raises as `once` does."""
         request = Request("POST", "/tokens/refresh", token=self.credentials.token)
-        token = made(Token, read((yield from send(request))))
+        token = made(Token, read((yield from self.ask(request))))
         self.credentials.take(token.token)
         return token
 

@@ -2,14 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from types import TracebackType
-from typing import Self, TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Self, TypeVar
 from weakref import WeakSet
 
 import httpx
 
-from bridge.client.address import address, from_environment
 from bridge.client.bindings import (
     async_iterating,
     async_listening,
@@ -20,10 +18,11 @@ from bridge.client.bindings import (
 )
 from bridge.client.calls import Calls
 from bridge.client.channel import Channel
-from bridge.client.credentials import Credentials
-from bridge.client.listening import AsyncListener, Listener
-from bridge.client.steps import Flow
-from bridge.client.wires import AsyncWire, Line, Wire
+from bridge.client.flow import Flow
+from bridge.client.identity import Credentials, bridge_urls, from_environment
+from bridge.client.listening import AsyncListener, AsyncWorkers, Listener, Workers
+from bridge.client.readers import DEFAULT_LEASE_SECONDS
+from bridge.client.wires import AsyncWire, Wire, WireFormat
 
 T = TypeVar("T")
 
@@ -56,11 +55,19 @@ class Agent:
         self.agent_id: str | None = stated or self._credentials.claims.get("sub")
         kind = from_environment(agent_type, "AGENT_TYPE")
         self.agent_type: str | None = kind or self._credentials.claims.get("agent_type")
-        place = address(url)
+        place = bridge_urls(url)
         self.url = place.api
-        self._line = Line(place, connect_timeout)
+        self._wire_format = WireFormat(place, connect_timeout)
         channel = Channel(self._credentials, retry_for=retry_for, clock=clock)
-        self.calls = Calls(channel, stated)
+        self.calls = Calls(channel, stated, source="agent_id" if agent_id else "AGENT_ID")
+
+    def __init_subclass__(cls) -> None:
+        """Name each call after what it is here, for `help`, and hide the flow that it runs."""
+        for name, method in vars(cls).items():
+            if hasattr(method, "__wrapped__"):
+                method.__name__, method.__qualname__ = name, f"{cls.__name__}.{name}"
+                method.__module__ = cls.__module__
+                del method.__wrapped__
 
     @property
     def token(self) -> str | None:
@@ -101,7 +108,7 @@ class EventClient(Agent):
             retry_for=retry_for,
             clock=clock,
         )
-        self._wire = Wire(self._line, transport, sleep)
+        self._wire = Wire(self._wire_format, transport, sleep)
         self._listeners: WeakSet[Listener] = WeakSet()
 
     publish = blocking(Calls.publish)
@@ -109,12 +116,48 @@ class EventClient(Agent):
     wait = blocking(Calls.wait)
     subscribe = iterating(Calls.feed)
     on = listening(Calls.on)
+    ask = blocking(Calls.ask)
+    ack = blocking(Calls.ack)
+    extend = blocking(Calls.extend)
+    release = blocking(Calls.release)
+    reject = blocking(Calls.reject)
+    redrive = blocking(Calls.redrive)
     history = blocking(Calls.history)
     subscriptions = blocking(Calls.subscriptions)
     delete_subscription = blocking(Calls.delete_subscription)
     status = blocking(Calls.status)
     health = blocking(Calls.health)
+    mint_token = blocking(Calls.mint_token)
     refresh_token = blocking(Calls.refresh_token)
+
+    def work(
+        self,
+        types: str | Iterable[str],
+        handler: Callable[[Any], Any],
+        *,
+        group: str,
+        concurrency: int = 1,
+        lease: float = DEFAULT_LEASE_SECONDS,
+        max_deliveries: int | None = None,
+        **options: Any,
+    ) -> Workers:
+        """Do the work that events of these types ask for, so that it survives its worker.
+
+        Each event is leased for `lease` seconds, which is extended while `handler` is at work, and
+        acknowledged when it has returned. When it raises, or the whole process dies, the event goes
+        to another worker of the `group`, at most `max_deliveries` times; then it is a dead letter.
+        `concurrency` events are worked on at once, each in a thread. The rest is as in `on`.
+
+        >>> from bridge.client import EventClient
+        >>> def build(event):
+        ...     client.publish("build_done", {"n": event.data["n"]})
+        >>> with EventClient() as client, client.work("build_wanted", build, group="builders"):
+        ...     _ = client.publish("build_wanted", {"n": 1})
+        ...     client.wait("build_done", timeout=10).events[0].data
+        {'n': 1}
+        """
+        options |= {"group": group, "lease": lease, "max_deliveries": max_deliveries}
+        return Workers([self.on(types, handler, **options) for _ in range(concurrency)])
 
     def listen(self, flow: Flow[None]) -> Listener:
         """Run a flow in a thread that can be stopped."""
@@ -136,12 +179,7 @@ class EventClient(Agent):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -183,7 +221,7 @@ class AsyncEventClient(Agent):
             retry_for=retry_for,
             clock=clock,
         )
-        self._wire = AsyncWire(self._line, transport, sleep)
+        self._wire = AsyncWire(self._wire_format, transport, sleep)
         self._listeners: WeakSet[AsyncListener] = WeakSet()
 
     publish = awaiting(Calls.publish)
@@ -191,12 +229,40 @@ class AsyncEventClient(Agent):
     wait = awaiting(Calls.wait)
     subscribe = async_iterating(Calls.feed)
     on = async_listening(Calls.on)
+    ask = awaiting(Calls.ask)
+    ack = awaiting(Calls.ack)
+    extend = awaiting(Calls.extend)
+    release = awaiting(Calls.release)
+    reject = awaiting(Calls.reject)
+    redrive = awaiting(Calls.redrive)
     history = awaiting(Calls.history)
     subscriptions = awaiting(Calls.subscriptions)
     delete_subscription = awaiting(Calls.delete_subscription)
     status = awaiting(Calls.status)
     health = awaiting(Calls.health)
+    mint_token = awaiting(Calls.mint_token)
     refresh_token = awaiting(Calls.refresh_token)
+
+    def work(
+        self,
+        types: str | Iterable[str],
+        handler: Callable[[Any], Any],
+        *,
+        group: str,
+        concurrency: int = 1,
+        lease: float = DEFAULT_LEASE_SECONDS,
+        max_deliveries: int | None = None,
+        **options: Any,
+    ) -> AsyncWorkers:
+        """Do the work that events of these types ask for, so that it survives its worker.
+
+        Each event is leased for `lease` seconds, which is extended while `handler` is at work, and
+        acknowledged when it has returned. When it raises, or the whole process dies, the event goes
+        to another worker of the `group`, at most `max_deliveries` times; then it is a dead letter.
+        `concurrency` events are worked on at once. The rest is as in `on`.
+        """
+        options |= {"group": group, "lease": lease, "max_deliveries": max_deliveries}
+        return AsyncWorkers([self.on(types, handler, **options) for _ in range(concurrency)])
 
     def listen(self, flow: Flow[None]) -> AsyncListener:
         """Run a flow in a task that can be stopped."""
@@ -218,10 +284,5 @@ class AsyncEventClient(Agent):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()

@@ -5,10 +5,11 @@ import contextlib
 import logging
 import socket
 import threading
-from types import TracebackType
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Self
 
-from bridge.client.steps import Flow
+from bridge.client.flow import Flow
 from bridge.client.wires import AsyncWire, Cut, Stopped, Wire
 
 log = logging.getLogger("bridge.client")
@@ -73,12 +74,7 @@ class Listener:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
 
@@ -147,10 +143,59 @@ class AsyncListener:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+
+class Workers:
+    """Listeners that share the work of one subscription; see `work`."""
+
+    def __init__(self, listeners: Sequence[Listener]) -> None:
+        self._listeners = listeners
+
+    @property
+    def running(self) -> bool:
+        """Whether any of them still listens."""
+        return any(listener.running for listener in self._listeners)
+
+    def stop(self, timeout: float = STOP_SECONDS) -> None:
+        """End them all at once; what is in hand is finished first. Raises as `Listener.stop`."""
+        with ThreadPoolExecutor(len(self._listeners)) as pool:
+            list(pool.map(lambda listener: listener.stop(timeout), self._listeners))
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the end of each, `timeout` seconds at most. Raises as `stop` does."""
+        for listener in self._listeners:
+            listener.join(timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class AsyncWorkers:
+    """The same, of the async client."""
+
+    def __init__(self, listeners: Sequence[AsyncListener]) -> None:
+        self._listeners = listeners
+
+    @property
+    def running(self) -> bool:
+        """Whether any of them still listens."""
+        return any(listener.running for listener in self._listeners)
+
+    async def stop(self, timeout: float = STOP_SECONDS) -> None:
+        """End them all at once; what is in hand is finished first. Raises as `stop` of each."""
+        await asyncio.gather(*(listener.stop(timeout) for listener in self._listeners))
+
+    async def join(self, timeout: float | None = None) -> None:
+        """Wait for the end of each, `timeout` seconds at most. Raises as `stop` does."""
+        await asyncio.gather(*(listener.join(timeout) for listener in self._listeners))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         await self.stop()

@@ -6,19 +6,21 @@ gives up the wait. An answer that is on its way at that moment still comes, so n
 is lost between the two.
 """
 
+import asyncio
 import contextlib
 import inspect
 import os
 import socket
 import threading
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
 
 import httpx
 
-from bridge.client.address import Address
-from bridge.client.errors import Unreachable
-from bridge.client.steps import Answer, Call, Flow, Request, Sleep, Step
+from bridge.client.flow import Answer, Call, Flow, KeptCall, Request, Sleep, Step
+from bridge.client.identity import BridgeUrls
+from bridge.client.replies import Unreachable
 
 T = TypeVar("T")
 
@@ -36,6 +38,8 @@ class Cut:
     def __init__(self) -> None:
         self._asked = threading.Event()
         self._socket: Any = None
+        self.hard = False
+        """Whether also what is sent anyway is given up once it has failed."""
 
     @property
     def asked(self) -> bool:
@@ -48,6 +52,7 @@ class Cut:
 
     def now(self, how: int = socket.SHUT_WR) -> None:
         """Cut: by default only say that nothing more is sent."""
+        self.hard = self.hard or how == socket.SHUT_RDWR
         self._asked.set()
         self._shut(how)
 
@@ -67,11 +72,11 @@ class Cut:
             twin.shutdown(how)
 
 
-class Line:
+class WireFormat:
     """What both wires know: how a request is written, and which failures mean no answer."""
 
-    def __init__(self, address: Address, connect_timeout: float) -> None:
-        self._address = address
+    def __init__(self, urls: BridgeUrls, connect_timeout: float) -> None:
+        self._urls = urls
         self._connect_timeout = connect_timeout
 
     def options(self, request: Request) -> dict[str, Any]:
@@ -84,7 +89,7 @@ class Line:
         seconds = request.read_seconds
         return {
             "method": request.method,
-            "url": (self._address.root if request.outside else self._address.api) + request.path,
+            "url": (self._urls.root if request.outside else self._urls.api) + request.path,
             "params": dict(request.params),
             "content": request.content,
             "headers": headers,
@@ -98,8 +103,9 @@ class Line:
         what = str(error) or type(error).__name__
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             hint = "start it with `bridge serve`, or set SIDECAR_URL to where it is"
-            return Unreachable(f"no bridge at {self._address.api} ({what}); {hint}")
-        return Unreachable(f"no answer from the bridge at {self._address.api} ({what})")
+            refused = isinstance(error, httpx.ConnectError)
+            return Unreachable(f"no bridge at {self._urls.api} ({what}); {hint}", refused=refused)
+        return Unreachable(f"no answer from the bridge at {self._urls.api} ({what})")
 
 
 class Wire:
@@ -107,12 +113,12 @@ class Wire:
 
     def __init__(
         self,
-        line: Line,
+        wire_format: WireFormat,
         transport: httpx.BaseTransport | None,
         sleep: Callable[[float], None],
         cut: Cut | None = None,
     ) -> None:
-        self._line = line
+        self._format = wire_format
         self._transport = transport
         self._sleep = sleep
         self._cut = cut
@@ -120,7 +126,7 @@ class Wire:
 
     def with_cut(self, cut: Cut) -> "Wire":
         """Make a wire like this one that can be cut."""
-        return Wire(self._line, self._transport, cut.pause, cut)
+        return Wire(self._format, self._transport, cut.pause, cut)
 
     def close(self) -> None:
         """Close the connections; a transport that was passed in is its owner's to close."""
@@ -144,18 +150,40 @@ class Wire:
 
     def _do(self, step: Step) -> Any:
         if isinstance(step, Call):
-            return step.function(step.argument)
-        _check(self._cut)
+            with self._keeping(step):
+                return step.function(step.argument)
+        _check(self._cut, step)
         if isinstance(step, Sleep):
-            self._sleep(step.seconds)
-            return _check(self._cut)
-        trace = {"trace": self._cut.note} if self._cut else {}
+            (time.sleep if step.anyway else self._sleep)(step.seconds)
+            return _check(self._cut, step)
+        trace = {"trace": self._cut.note} if self._cut and not step.anyway else {}
         try:
-            answer = self._http.request(**self._line.options(step), extensions=trace)
+            answer = self._http.request(**self._format.options(step), extensions=trace)
         except httpx.TransportError as error:
-            _check(self._cut)
-            raise self._line.lost(error) from error
+            _check(self._cut, step)
+            raise self._format.lost(error) from error
         return Answer(answer.status_code, answer.headers, answer.content)
+
+    @contextlib.contextmanager
+    def _keeping(self, call: Call) -> Iterator[None]:
+        """Run what is to be run while a call lasts, in a thread beside it."""
+        if not isinstance(call, KeptCall):
+            yield
+            return
+        over = threading.Event()
+
+        def keep() -> None:
+            while not over.wait(call.every):
+                with contextlib.suppress(Stopped):
+                    self.run(call.keep())
+
+        thread = threading.Thread(target=keep, name="bridge-lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
 
 class AsyncWire:
@@ -163,12 +191,12 @@ class AsyncWire:
 
     def __init__(
         self,
-        line: Line,
+        wire_format: WireFormat,
         transport: httpx.AsyncBaseTransport | None,
         sleep: Callable[[float], Awaitable[None]],
         cut: Cut | None = None,
     ) -> None:
-        self._line = line
+        self._format = wire_format
         self._transport = transport
         self._sleep = sleep
         self._cut = cut
@@ -176,7 +204,7 @@ class AsyncWire:
 
     def with_cut(self, cut: Cut, sleep: Callable[[float], Awaitable[None]]) -> "AsyncWire":
         """Make a wire like this one that can be cut; `sleep` must end when it is."""
-        return AsyncWire(self._line, self._transport, sleep, cut)
+        return AsyncWire(self._format, self._transport, sleep, cut)
 
     async def close(self) -> None:
         """Close the connections; a transport that was passed in is its owner's to close."""
@@ -200,25 +228,43 @@ class AsyncWire:
 
     async def _do(self, step: Step) -> Any:
         if isinstance(step, Call):
-            given = step.function(step.argument)
-            return await given if inspect.isawaitable(given) else given
-        _check(self._cut)
+            keeping = asyncio.create_task(self._keep(step)) if isinstance(step, KeptCall) else None
+            try:
+                given = step.function(step.argument)
+                return await given if inspect.isawaitable(given) else given
+            finally:
+                if keeping is not None:
+                    keeping.cancel()
+        _check(self._cut, step)
         if isinstance(step, Sleep):
-            await self._sleep(step.seconds)
-            return _check(self._cut)
-        trace = {"trace": self._note} if self._cut else {}
+            await (asyncio.sleep if step.anyway else self._sleep)(step.seconds)
+            return _check(self._cut, step)
+        trace = {"trace": self._note} if self._cut and not step.anyway else {}
         try:
-            answer = await self._http.request(**self._line.options(step), extensions=trace)
+            answer = await self._http.request(**self._format.options(step), extensions=trace)
         except httpx.TransportError as error:
-            _check(self._cut)
-            raise self._line.lost(error) from error
+            _check(self._cut, step)
+            raise self._format.lost(error) from error
         return Answer(answer.status_code, answer.headers, answer.content)
+
+    async def _keep(self, call: KeptCall) -> None:
+        while True:
+            await asyncio.sleep(call.every)
+            with contextlib.suppress(Stopped):
+                await self.run(call.keep())
 
     async def _note(self, event: str, info: dict[str, Any]) -> None:
         if self._cut is not None:
             self._cut.note(event, info)
 
 
-def _check(cut: Cut | None) -> None:
-    if cut is not None and cut.asked:
+def _check(cut: Cut | None, step: Request | Sleep) -> None:
+    """Raise Stopped if a step is not to be taken any more.
+
+    What is sent anyway is sent once more after a hard cut, but not tried again.
+    """
+    if cut is None:
+        return
+    over = cut.hard and isinstance(step, Sleep) if step.anyway else cut.asked
+    if over:
         raise Stopped

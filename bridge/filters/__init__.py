@@ -4,17 +4,25 @@ Reading, writing and matching are three functions that share nothing but the tre
 validated once, where it comes in, and matched without any check after that.
 """
 
-from bridge.filters.matching import Predicate, pinned_correlation, predicate
+from bridge.filters.matching import (
+    Predicate,
+    indexable_correlation,
+    pinned_correlation,
+    predicate,
+)
 from bridge.filters.parsing import parse
 from bridge.filters.spelling import canonical
-from bridge.filters.tree import MAX_CHARACTERS, MAX_TERMS, Filter
+from bridge.filters.tree import EVERYTHING, MAX_CHARACTERS, MAX_TERMS, Filter, correlated
 
 __all__ = [
+    "EVERYTHING",
     "MAX_CHARACTERS",
     "MAX_TERMS",
     "Filter",
     "Predicate",
     "canonical",
+    "correlated",
+    "indexable_correlation",
     "parse",
     "pinned_correlation",
     "predicate",

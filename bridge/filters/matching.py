@@ -5,18 +5,27 @@ import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bridge.events import Event
-from bridge.filters.numeric import read_number
-from bridge.filters.tree import Clause, Compare, Equals, Filter, Glob, Number, Present, Term
+from bridge.events import EVENT_FIELDS, OF_DELIVERY, Event
+from bridge.filters.tree import (
+    CONSTANTS,
+    PYTHONS,
+    Clause,
+    Compare,
+    Equals,
+    Filter,
+    Glob,
+    Number,
+    Present,
+    Term,
+    read_number,
+    reads_as_json,
+)
 
 Predicate = Callable[[Event], bool]
 _Check = Callable[[Any], bool]
 _Finder = Callable[[Event], Iterable[Any]]
 
 _CORRELATION = "correlation_id"
-_CONSTANTS: Mapping[str, bool | None] = {"true": True, "false": False, "null": None}
-_PYTHONS: Mapping[str, bool | None] = {"True": True, "False": False, "None": None}
-"""The constants as Python's f-strings write them, which agents build filters with."""
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     ">": operator.gt,
     ">=": operator.ge,
@@ -42,15 +51,34 @@ def pinned_correlation(filter: Filter) -> str | None:  # noqa: A002
     so that filters with one canonical text have one pin. The empty text is no correlation ID, and
     `null` asks for events without one.
     """
+    pin = _pin(filter)
+    return None if pin is None else pin.text
+
+
+def indexable_correlation(filter: Filter) -> str | None:  # noqa: A002
+    """Give the pinned correlation ID, if an event that has it has it in this spelling.
+
+    One that reads as a JSON number or constant may equal another (1 and 1.0).
+    """
+    pin = _pin(filter)
+    return pin.text if pin is not None and (pin.literal or not reads_as_json(pin.text)) else None
+
+
+def _pin(filter: Filter) -> Equals | None:  # noqa: A002
     alone = (set(clause.terms) for clause in filter.clauses)
-    pins = (_pin(*terms) for terms in alone if len(terms) == 1)
-    return min((pin for pin in pins if pin and pin != "null"), default=None)
+    pins = (_pin_of(*terms) for terms in alone if len(terms) == 1)
+    return min(
+        (pin for pin in pins if pin is not None),
+        key=lambda pin: (pin.text, pin.literal),
+        default=None,
+    )
 
 
-def _pin(term: Term) -> str | None:
-    if term.field == _CORRELATION and not term.negated and isinstance(term.test, Equals):
-        return term.test.text
-    return None
+def _pin_of(term: Term) -> Equals | None:
+    test = term.test
+    if term.field != _CORRELATION or term.negated or not isinstance(test, Equals):
+        return None
+    return test if test.text and test != Equals("null") else None
 
 
 def _clause(clause: Clause) -> Predicate:
@@ -84,21 +112,7 @@ def _correlations(event: Event) -> list[str] | None:
 
 
 _ENVELOPE: Mapping[str, Callable[[Event], Any]] = {
-    **{
-        name: operator.attrgetter(name)
-        for name in (
-            "event_id",
-            "event_type",
-            "publisher",
-            "agent_id",
-            "agent_type",
-            "topic",
-            "data",
-            "priority",
-            "timestamp",
-            "ttl_seconds",
-        )
-    },
+    **{name: operator.attrgetter(name) for name in EVENT_FIELDS if name not in OF_DELIVERY},
     _CORRELATION: _correlations,
 }
 
@@ -168,11 +182,13 @@ def _leaves(array: list[Any]) -> Iterator[Any]:
 
 def _check(term: Term) -> _Check:
     match term.test:
+        case Equals(text, literal=True):
+            return _of_any(lambda value: bool(value == text))
         case Equals(text):
             # Whoever's correlation ID is None has none by mistake, and shall not get all events
             # that are without.
-            python = _PYTHONS if term.field != _CORRELATION else {}
-            return _of_any(_equals(text, {**_CONSTANTS, **python}))
+            python = PYTHONS if term.field != _CORRELATION else {}
+            return _of_any(_equals(text, {**CONSTANTS, **python}))
         case Glob(parts):
             return _of_any(_glob(parts))
         case Compare(symbol, number):

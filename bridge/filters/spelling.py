@@ -2,7 +2,6 @@
 
 import re
 
-from bridge.filters.numeric import number_text
 from bridge.filters.tree import (
     MAX_CHARACTERS,
     Compare,
@@ -12,7 +11,9 @@ from bridge.filters.tree import (
     Present,
     Term,
     Test,
+    number_text,
 )
+from bridge.suggest import quoted
 
 # Where these lead a part, they mean something else than themselves (or are a known mistake).
 FIELD_LEADS = '"!({'
@@ -61,8 +62,8 @@ def _term(term: Term, *, shortest: bool) -> str:
 
 def _test(test: Test, *, shortest: bool) -> str:
     match test:
-        case Equals(text):
-            return spell_value(text)
+        case Equals(text, literal):
+            return _literal(text, shortest=shortest) if literal else spell_value(text)
         case Glob(parts):
             return _value(parts)
         case Compare(operator, number):
@@ -89,6 +90,14 @@ def spell_value(text: str) -> str:
     return _shorter(_value((text,)), text)
 
 
+def _literal(text: str, *, shortest: bool) -> str:
+    """Write a text so that it is not read as the number or constant that it spells."""
+    mark = next((at for at, each in enumerate(text) if not each.isalnum()), None)
+    if shortest and mark is not None:
+        return f"{text[:mark]}\\{text[mark:]}"
+    return f'"{text}"'
+
+
 def _value(parts: tuple[str, ...]) -> str:
     text = _meant(_escaped(parts, VALUE_STOPS, VALUE_LEADS), JOINER)
     if "\\" in text:
@@ -104,8 +113,8 @@ def _value(parts: tuple[str, ...]) -> str:
 
 
 def _shorter(escaped: str, text: str) -> str:
-    quoted = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return escaped if text and len(escaped) <= len(quoted) else quoted
+    in_quotes = quoted(text)
+    return escaped if text and len(escaped) <= len(in_quotes) else in_quotes
 
 
 def _escaped(parts: tuple[str, ...], stops: str, leads: str) -> str:

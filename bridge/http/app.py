@@ -1,5 +1,12 @@
-"""Assembly: the HTTP application from its parts, which are passed in."""
+"""The HTTP application: its parts, and which of them serves a request and tells of an error.
 
+The endpoints that must be fast are called on raw ASGI; everything else is FastAPI's. Pure ASGI,
+because middleware that wraps the request stream would hide that a client went away.
+"""
+
+import asyncio
+import logging
+import re
 from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
@@ -8,22 +15,24 @@ from fastapi_offline import FastAPIOffline
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bridge import __version__
 from bridge.bus import Bus
 from bridge.errors import BridgeError, MethodNotAllowed, NotFound, RequestInvalid
 from bridge.http.access import Access, RateLimiter
-from bridge.http.edge import Edge
+from bridge.http.corrections import EVENTS, PROBES, WAIT, nowhere, other_method
+from bridge.http.exchange import ClientGone, Exchange
+from bridge.http.hot_routes import PublishRoute, WaitRoute
 from bridge.http.metrics import Metrics
 from bridge.http.openapi import describe
 from bridge.http.operations import operations_routes
-from bridge.http.paths import PROBES, nowhere, other_method
-from bridge.http.publish import Publish
-from bridge.http.rest import exchange_of, rest_routes
-from bridge.http.wait import Wait
+from bridge.http.problem import tell
+from bridge.http.rest_routes import exchange_of, rest_routes
+from bridge.request_counts import RequestCounts
 from bridge.tokens import TokenAuthority
-from bridge.traffic import Traffic
+
+log = logging.getLogger("bridge.http")
 
 EXPOSED = (
     "Allow",
@@ -36,38 +45,44 @@ EXPOSED = (
 )
 """The headers that a page of another origin may read."""
 
+CLIENT_CLOSED_REQUEST = 499
+"""What a request whose client went away counts as; nobody receives it."""
+
+_SLASHES = re.compile(r"//+")
+_RAW_SLASHES = re.compile(rb"//+")
+
 
 @dataclass(frozen=True)
 class HttpOptions:
-    """Limits and policies of the HTTP side; sizes in bytes, the rate in requests a second."""
+    """Limits and policies of the HTTP side; sizes in bytes, times in seconds."""
 
-    max_event_bytes: int = 524_288
     max_batch_bytes: int = 8_388_608
     rate_limit: float = 0
     rate_burst: int = 1
+    answer_timeout: float = 60
     cors_origins: tuple[str, ...] = ()
 
 
 def create_app(
-    bus: Bus, authority: TokenAuthority, options: HttpOptions, traffic: Traffic
+    bus: Bus, authority: TokenAuthority, options: HttpOptions, traffic: RequestCounts
 ) -> ASGIApp:
     """Put the ASGI application together; it counts its answers in `traffic`."""
     metrics = Metrics(bus, traffic)
     limiter = RateLimiter(options.rate_limit, options.rate_burst)
     access = Access(authority, limiter)
-    publish = Publish(
+    publish = PublishRoute(
         bus,
         access,
         metrics,
-        max_event_bytes=options.max_event_bytes,
         max_batch_bytes=options.max_batch_bytes,
     )
     rest = _rest(bus, access, metrics)
-    edge = Edge(rest, publish, Wait(bus, access, metrics), bus, metrics)
+    wait = WaitRoute(bus, access, metrics, answer_timeout=options.answer_timeout)
+    application = Dispatch(rest, publish, wait, bus, metrics)
     if not options.cors_origins:
-        return edge
+        return application
     return _Cors(
-        edge,
+        application,
         allow_origins=options.cors_origins,
         allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
@@ -91,14 +106,14 @@ def _rest(bus: Bus, access: Access, metrics: Metrics) -> FastAPI:
     app.include_router(rest_routes(bus, access))
     app.include_router(operations_routes(bus, access, metrics))
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's way to extend it
-    app.exception_handler(BridgeError)(_leave_to_edge)
-    app.exception_handler(HTTPException)(_leave_to_edge)
+    app.exception_handler(BridgeError)(_leave_to_dispatch)
+    app.exception_handler(HTTPException)(_leave_to_dispatch)
     app.exception_handler(Exception)(_fail)
     return app
 
 
-async def _leave_to_edge(request: Request, error: Exception) -> Response:
-    """Hand an error to the edge, which tells of all of them in one way."""
+async def _leave_to_dispatch(request: Request, error: Exception) -> Response:
+    """Hand an error to the dispatch, which tells of all of them in one way."""
     if isinstance(error, HTTPException):
         error = _own(request, error)
     if not isinstance(error, BridgeError):
@@ -108,7 +123,7 @@ async def _leave_to_edge(request: Request, error: Exception) -> Response:
 
 
 async def _fail(request: Request, error: Exception) -> Response:  # noqa: ARG001 - FastAPI's form
-    """Say nothing of a failure here: it is raised again, and the edge tells of it."""
+    """Say nothing of a failure here: it is raised again, and the dispatch tells of it."""
     exchange_of(request).failed = True
     return Response()
 
@@ -123,3 +138,135 @@ def _own(request: Request, error: HTTPException) -> BridgeError:
     if error.status_code == 404:
         return NotFound(nowhere(path))
     return RequestInvalid(str(error.detail))
+
+
+class Dispatch:
+    """The outermost ASGI application of the bridge."""
+
+    def __init__(
+        self,
+        rest: ASGIApp,
+        publish: PublishRoute,
+        wait: WaitRoute,
+        bus: Bus,
+        metrics: Metrics,
+    ) -> None:
+        self._rest = rest
+        self._publish = publish
+        self._wait = wait
+        self._bus = bus
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; other kinds of connection are passed on."""
+        if scope["type"] != "http":
+            await self._rest(scope, receive, send)
+            return
+        if "//" in scope["path"] or scope["path"].endswith("/"):
+            _tidy(scope)
+        exchange = Exchange(scope, receive, send)
+        exchange.closing = self._bus.draining
+        try:
+            await self._serve(exchange)
+        except ClientGone:
+            exchange.status = CLIENT_CLOSED_REQUEST
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("request failed", extra=_context(exchange))
+            if exchange.status:  # the answer has begun: nothing can be told any more
+                raise
+            await exchange.answer(*tell(None, exchange.request_id))
+        finally:
+            self._record(exchange)
+
+    async def _serve(self, exchange: Exchange) -> None:
+        try:
+            await self._dispatch(exchange)
+        except BridgeError as error:
+            await self._tell(exchange, error)
+
+    async def _dispatch(self, exchange: Exchange) -> None:
+        path, method = exchange.path, exchange.method
+        if not path.startswith(EVENTS):
+            await self._others(exchange)
+        elif path.startswith(WAIT + "/") or (path == WAIT and method != "POST"):
+            # `wait` may be an event's type as well: a POST publishes it.
+            self._allow(exchange, *(("GET", "POST") if path == WAIT else ("GET",)))
+            exchange.route = "wait"
+            await self._wait(exchange, path[len(WAIT) + 1 :] or None)
+        elif path == EVENTS and method == "POST":
+            exchange.route = "publish_many"
+            await self._publish.many(exchange)
+        elif path == EVENTS:
+            self._allow(exchange, "GET", "POST")
+            await self._others(exchange)
+        elif path.startswith(EVENTS + "/"):
+            self._allow(exchange, "POST")
+            exchange.route = "publish"
+            await self._publish.one(exchange, path[len(EVENTS) + 1 :])
+        else:
+            await self._others(exchange)
+
+    async def _others(self, exchange: Exchange) -> None:
+        """Let FastAPI answer; an error that its endpoints raise comes back here to be told."""
+        await exchange.pass_on(self._rest)
+        if exchange.error is not None:
+            await self._tell(exchange, exchange.error)
+
+    @staticmethod
+    def _allow(exchange: Exchange, *methods: str) -> None:
+        if exchange.method not in methods:
+            raise MethodNotAllowed(
+                other_method(exchange.path, exchange.method, methods),
+                allowed=list(methods),
+            )
+
+    async def _tell(self, exchange: Exchange, error: BridgeError) -> None:
+        status, body, headers = tell(error, exchange.request_id)
+        log.log(
+            logging.WARNING if status >= 500 else logging.INFO,
+            "%s %s refused: %s %s",
+            exchange.method,
+            exchange.path[:200],
+            error.code,
+            error.message if status >= 500 else error.slug,
+            extra=_context(exchange),
+        )
+        await exchange.answer(status, body, headers)
+
+    def _record(self, exchange: Exchange) -> None:
+        seconds = exchange.elapsed()
+        self._metrics.observe(exchange.route, exchange.status, seconds)
+        if exchange.route == "publish":
+            self._metrics.publish_seconds.observe(seconds)
+        elif exchange.route == "wait":
+            self._metrics.wait_seconds.observe(seconds)
+        if log.isEnabledFor(logging.DEBUG):
+            log.debug(
+                "%s %s -> %s in %.1f ms",
+                exchange.method,
+                exchange.path[:200],
+                exchange.status,
+                seconds * 1000,
+                extra=_context(exchange),
+            )
+
+
+def _tidy(scope: Scope) -> None:
+    """Drop doubled slashes and the one at the end, under `/api`, where a base URL brings them in.
+
+    Elsewhere a path stays as it is: a proxy may guard `/metrics` and let `//metrics` through.
+    """
+    path = _SLASHES.sub("/", scope["path"])
+    if path.startswith("/api/"):
+        scope["path"] = path.removesuffix("/")
+        scope["raw_path"] = _RAW_SLASHES.sub(b"/", scope["raw_path"]).removesuffix(b"/")
+
+
+def _context(exchange: Exchange) -> dict[str, str]:
+    """Give what every log line of a request carries; never a token or event data."""
+    context = {"request_id": exchange.request_id}
+    if exchange.principal is not None:
+        context |= {"agent": exchange.principal.agent_id, "project": exchange.principal.project}
+    return context

@@ -1,25 +1,31 @@
 """Bodies: the JSON of a publish request, validated once, as new events."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
 from bridge import subjects
-from bridge.errors import EventInvalid, EventTooLarge, RequestInvalid
+from bridge.errors import EventInvalid, RequestInvalid
 from bridge.events import (
+    BODY_FIELDS,
     MAX_CORRELATION_CHARACTERS,
+    MAX_CORRELATION_IDS,
+    MAX_ID_CHARACTERS,
     MAX_TTL_SECONDS,
     PRIORITIES,
     NewEvent,
-    correlation_in,
+    Priority,
+    correlation_ids,
 )
-from bridge.http.misnamed import EVENT_FIELDS, unknown_fields
+from bridge.http.corrections import meant_body, unknown_fields
+from bridge.http.json_bodies import NO_ARRAY
 
 MAX_BATCH = 1000
-MAX_ID_CHARACTERS = 128
+MAX_SHOWN = 1000
+"""How many characters of a body are shown as it should have been."""
 
-_KNOWN = frozenset(EVENT_FIELDS)
+_KNOWN = frozenset(BODY_FIELDS)
 
 
 def new_event(content: Any, event_type: str | None, idempotency_key: str | None = None) -> NewEvent:
@@ -32,6 +38,8 @@ def new_event(content: Any, event_type: str | None, idempotency_key: str | None 
             f"the event must be a JSON object like "
             f'{{"topic": "testing", "data": {{"coverage": 91}}}}, not {_kind(content)}'
         )
+    if content and _KNOWN.isdisjoint(content):
+        raise _none_known(content, event_type)
     given = content
     if None in content.values():
         given = {key: value for key, value in content.items() if value is not None}
@@ -42,17 +50,15 @@ def new_event(content: Any, event_type: str | None, idempotency_key: str | None 
             "this published an event of the type `wait`; to wait for events use "
             "GET /api/events/wait/{event_types}"
         )
-    if "correlation_id" in data and correlation_in(data) is None:
-        warnings.append(
-            "`data.correlation_id` is not a text of 1 to 256 characters, so the event is not found "
-            "by it"
-        )
+    correlation_id = _text(given, "correlation_id", MAX_CORRELATION_CHARACTERS)
+    if "correlation_id" in data:
+        warnings += _correlations(correlation_id, data)
     return NewEvent(
         event_type=_event_type(given, event_type),
         topic=_name(given, "topic"),
         publisher=_text(given, "publisher", 256),
         data=data,
-        correlation_id=_text(given, "correlation_id", MAX_CORRELATION_CHARACTERS),
+        correlation_id=correlation_id,
         ttl_seconds=_ttl(given),
         priority=_priority(given),
         event_id=_event_id(given, idempotency_key),
@@ -60,35 +66,44 @@ def new_event(content: Any, event_type: str | None, idempotency_key: str | None 
     )
 
 
-def new_events(content: Any, max_event_bytes: int, *, check_sizes: bool) -> list[NewEvent]:
+def new_events(content: Any) -> list[NewEvent]:
     """Validate an array of events, all or nothing.
 
-    Raises RequestInvalid, EventInvalid or EventTooLarge; `details.index` says which event.
+    Raises RequestInvalid or EventInvalid; `details.index` says which event.
     """
     if not isinstance(content, list):
-        raise RequestInvalid(
-            "POST /api/events takes a JSON array of events; for a single one use "
-            "POST /api/events/{event_type}"
-        )
+        raise RequestInvalid(NO_ARRAY)
     if not 1 <= len(content) <= MAX_BATCH:
         raise RequestInvalid(
             f"the array has {len(content)} events; send 1 to {MAX_BATCH} at once", limit=MAX_BATCH
         )
-    events = []
-    for index, item in enumerate(content):
-        try:
-            events.append(new_event(item, None))
-        except EventInvalid as error:
-            raise EventInvalid(
-                f"event {index} of the array: {error.message}", **error.details, index=index
-            ) from error
-        if check_sizes and len(orjson.dumps(item)) > max_event_bytes:
-            raise EventTooLarge(
-                f"event {index} of the array is larger than {max_event_bytes} bytes",
-                limit_bytes=max_event_bytes,
-                index=index,
-            )
-    return events
+    return [one_of_many(item, index) for index, item in enumerate(content)]
+
+
+def one_of_many(content: Any, index: int) -> NewEvent:
+    """Validate one event of an array. Raises EventInvalid, or RequestInvalid for one too many."""
+    if index == MAX_BATCH:
+        raise RequestInvalid(
+            f"the array has more than {MAX_BATCH} events; send 1 to {MAX_BATCH} at once",
+            limit=MAX_BATCH,
+        )
+    try:
+        return new_event(content, None)
+    except EventInvalid as error:
+        raise EventInvalid(
+            f"event {index} of the array: {error.message}", **error.details, index=index
+        ) from error
+
+
+def _none_known(content: Mapping[str, Any], event_type: str | None) -> EventInvalid:
+    """Refuse a body of which nothing would be published, and write what it should have been."""
+    text = orjson.dumps(meant_body(content, event_type)).decode()
+    shown = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+    return EventInvalid(
+        "none of the body's fields is one that an event has, so none would be published; put what "
+        f"is yours inside `data`: {shown}",
+        known=list(BODY_FIELDS),
+    )
 
 
 def _event_type(given: Mapping[str, Any], path: str | None) -> str:
@@ -119,6 +134,21 @@ def _data(given: Mapping[str, Any]) -> dict[str, Any]:
     return data
 
 
+def _correlations(beside: str | None, data: Mapping[str, Any]) -> list[str]:
+    """Say of what `data` has as `correlation_id` whether the event is found by it."""
+    if len(correlation_ids(beside, data)) > MAX_CORRELATION_IDS:
+        raise EventInvalid(
+            f"an event has at most {MAX_CORRELATION_IDS} correlation IDs, and with those in "
+            "`data.correlation_id` it has more; name the list otherwise, such as "
+            "`correlation_ids`, and filter by that",
+            field="data.correlation_id",
+        )
+    if correlation_ids(None, data):
+        return []
+    what = "`data.correlation_id` is not a text of 1 to 256 characters"
+    return [f"{what}, so the event is not found by it"]
+
+
 def _name(given: Mapping[str, Any], field: str) -> str | None:
     value = given.get(field)
     if value is None:
@@ -130,11 +160,7 @@ def _name(given: Mapping[str, Any], field: str) -> str | None:
 
 def _bad_name(field: str, value: Any) -> EventInvalid:
     shown = repr(value[:80]) if isinstance(value, str) else _kind(value)
-    return EventInvalid(
-        f"`{field}` is {shown}; it must be 1 to 64 letters, digits, `_` or `-`, beginning with a "
-        "letter or digit, such as `tests_passing`",
-        field=field,
-    )
+    return EventInvalid(f"`{field}` is {shown}; it must be {subjects.NAME_RULE}", field=field)
 
 
 def _text(given: Mapping[str, Any], field: str, limit: int) -> str | None:
@@ -165,7 +191,7 @@ def _ttl(given: Mapping[str, Any]) -> int:
     return int(value)
 
 
-def _priority(given: Mapping[str, Any]) -> str:
+def _priority(given: Mapping[str, Any]) -> Priority:
     value = given.get("priority", "normal")
     if value not in PRIORITIES:
         raise EventInvalid(
@@ -173,7 +199,7 @@ def _priority(given: Mapping[str, Any]) -> str:
             f"{value[:80] if isinstance(value, str) else _kind(value)}",
             field="priority",
         )
-    return str(value)
+    return cast("Priority", value)
 
 
 def _event_id(given: Mapping[str, Any], key: str | None) -> str | None:

@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from bridge.bus import Bus
-from bridge.traffic import Traffic
+from bridge.request_counts import RequestCounts
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _SLOW = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
@@ -52,7 +52,7 @@ class Durations:
 class Metrics(Collector):
     """The numbers of one bridge process."""
 
-    def __init__(self, bus: Bus, traffic: Traffic) -> None:
+    def __init__(self, bus: Bus, traffic: RequestCounts) -> None:
         self._bus = bus
         self._traffic = traffic
         self.publish_seconds = Durations(_FAST)
@@ -104,8 +104,13 @@ class Metrics(Collector):
             (
                 "bridge_events_given_back",
                 "Events given back because their client had gone",
-                self._bus.given_back,
+                health.given_back,
             ),
+            ("bridge_events_leased", "Events leased to a reader", health.leases.leased),
+            ("bridge_leases_acknowledged", "Leases that ended done", health.leases.acknowledged),
+            ("bridge_leases_released", "Leases that were given back", health.leases.released),
+            ("bridge_dead_letters", "Events that became dead letters", health.leases.dead),
+            ("bridge_dead_letters_redriven", "Dead letters redriven", health.leases.redriven),
             (
                 "bridge_nats_reconnects",
                 "Connections to NATS made after the first",
@@ -120,6 +125,8 @@ class Metrics(Collector):
             ("bridge_subscriptions", "Durable subscriptions", health.subscriptions),
             ("bridge_events_retained", "Events that the stream holds", health.retained),
             ("bridge_events_capacity", "Events that the stream may hold", health.capacity),
+            ("bridge_stream_bytes", "Bytes that the stream holds", health.stored_bytes),
+            ("bridge_stream_max_bytes", "Bytes that the stream may hold", health.max_bytes),
         ):
             yield GaugeMetricFamily(name, text, value=float(value))
 

@@ -8,7 +8,9 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from bridge import subjects
 from bridge.http import schemas
+from bridge.http.parameters import ASK, WAIT, Parameter
 
 DESCRIPTION = """Agents publish events and wait for them; every event lives in NATS JetStream.
 
@@ -25,66 +27,19 @@ _ERRORS = {
     "`REQ_001`)",
     401: "No or invalid token (`AUTH_001`), or expired (`AUTH_002`)",
     403: "Not allowed with this token (`AUTH_003`)",
-    404: "No such thing (`REQ_002`)",
+    404: "No such thing, or a subscription that was deleted while it was waited on (`REQ_002`)",
+    409: "The lease has ended (`ACK_001`): the event may be another's by now",
     413: "Too large (`EVT_005`)",
     429: "Too many requests (`RATE_001`), with `Retry-After`",
     503: "JetStream is out of reach or full (`EVT_001`), with `Retry-After`; safe to repeat",
 }
 
-_TIMEOUT = "Milliseconds, 0 to 300000: 30 s is 30000; 0 is whatever is there now."
-_FILTER = (
-    "`field:value` terms: `,` is AND, `|` is OR, `!` negates; `f:a*b` glob, `f:>n` numbers, `f:*` "
-    "present. Names are looked for in `data` (dots descend) and in the envelope."
-)
-_SINCE = (
-    "A position that the client holds: a cursor, an event ID, an RFC 3339 time, `earliest` or "
-    "`now`. Makes no durable subscription and moves none."
-)
-_EXAMPLE_FILTER = "issue_id:issue-*,coverage:>90"
-
-
-def _query(name: str, text: str, schema: dict[str, Any], example: Any = None) -> dict[str, Any]:
-    parameter = {"name": name, "in": "query", "description": text, "schema": schema}
-    return parameter if example is None else {**parameter, "example": example}
-
-
-def _whole(low: int, high: int, default: int) -> dict[str, Any]:
-    return {"type": "integer", "minimum": low, "maximum": high, "default": default}
-
-
 _TEXT = {"type": "string"}
-
-WAIT_PARAMETERS = [
-    _query("timeout", _TIMEOUT, _whole(0, 300_000, 30_000)),
-    _query("filter", _FILTER, _TEXT, _EXAMPLE_FILTER),
-    _query("topic", "Topics, separated by commas.", _TEXT),
-    _query("limit", "Most events in one answer.", _whole(1, 1000, 100)),
-    _query("count", "Answer when so many are collected, or time is up.", _whole(1, 1000, 1)),
-    _query("since", _SINCE, _TEXT),
-    _query(
-        "deliver",
-        "Where a durable subscription that does not exist yet begins.",
-        {"type": "string", "enum": ["all", "new"], "default": "all"},
-    ),
-    _query("group", "Share one subscription: each event goes to one of the group.", _TEXT),
-]
-
-HISTORY_PARAMETERS = [
-    _query("topic", "Topics, separated by commas.", _TEXT),
-    _query("type", "Event types, separated by commas.", _TEXT),
-    _query("filter", _FILTER, _TEXT, _EXAMPLE_FILTER),
-    _query("correlation_id", "Only events with this correlation ID.", _TEXT),
-    _query("since", "Only events behind this position: as in a wait.", _TEXT),
-    _query("until", "Only events up to this position.", _TEXT),
-    _query("order", "Newest or oldest first.", {"enum": ["desc", "asc"], "default": "desc"}),
-    _query("limit", "Most events in one answer.", _whole(1, 1000, 20)),
-]
-
 _TYPE = {
     "name": "event_type",
     "in": "path",
     "required": True,
-    "schema": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"},
+    "schema": {"type": "string", "pattern": f"^{subjects.NAME_PATTERN}$"},
     "example": "tests_passing",
 }
 _TYPES = {
@@ -101,6 +56,11 @@ _KEY = {
     "description": "The same as `event_id` in the body.",
     "schema": _TEXT,
 }
+
+
+def described(parameters: Sequence[Parameter]) -> list[dict[str, Any]]:
+    """Describe the fields of a query."""
+    return [parameter.described() for parameter in parameters]
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -139,9 +99,10 @@ def describe(app: FastAPI) -> dict[str, Any]:
 def _models() -> dict[str, Any]:
     models: Sequence[type[BaseModel]] = (
         schemas.EventIn,
-        schemas.Published,
+        schemas.PublishAnswer,
         schemas.EventOut,
-        schemas.Waited,
+        schemas.WaitAnswer,
+        schemas.AskAnswer,
         schemas.Problem,
     )
     _, found = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
@@ -166,21 +127,24 @@ def _responses(status: int, text: str, schema: dict[str, Any], *errors: int) -> 
 
 def _fast_paths() -> dict[str, dict[str, Any]]:
     one, published, waited = (
-        _schema(model) for model in (schemas.EventIn, schemas.Published, schemas.Waited)
+        _schema(model) for model in (schemas.EventIn, schemas.PublishAnswer, schemas.WaitAnswer)
     )
     many = {"type": "array", "items": one, "minItems": 1, "maxItems": 1000}
     example = {"data": {"coverage": 91.5}, "correlation_id": "build-7"}
     publish_errors = (400, 401, 403, 413, 429, 503)
-    wait_errors = (400, 401, 413, 429, 503)
+    wait_errors = (400, 401, 404, 413, 429, 503)
     return {
         "/api/events/{event_type}": {
             "post": {
                 "tags": ["events"],
                 "operationId": "publish",
                 "summary": "Publish an event",
-                "parameters": [_TYPE, _KEY],
+                "description": "With `reply` it waits for events of those types with the same "
+                "correlation ID, and answers 200 with them as `reply`.",
+                "parameters": [_TYPE, _KEY, *described(ASK)],
                 "requestBody": {"content": _json(one, example=example)},
-                "responses": _responses(202, "Stored", published, *publish_errors),
+                "responses": _responses(202, "Stored", published, *publish_errors)
+                | _responses(200, "Stored, and the replies", _schema(schemas.AskAnswer)),
             }
         },
         "/api/events": {
@@ -202,7 +166,7 @@ def _fast_paths() -> dict[str, dict[str, Any]]:
                 "tags": ["events"],
                 "operationId": "wait",
                 "summary": "Wait for events of some types",
-                "parameters": [_TYPES, *WAIT_PARAMETERS],
+                "parameters": [_TYPES, *described(WAIT)],
                 "responses": _responses(200, "Events, or time is up", waited, *wait_errors),
             }
         },
@@ -211,7 +175,7 @@ def _fast_paths() -> dict[str, dict[str, Any]]:
                 "tags": ["events"],
                 "operationId": "wait_for_own_topics",
                 "summary": "Wait for events on the topics that the agent's type subscribes to",
-                "parameters": WAIT_PARAMETERS,
+                "parameters": described(WAIT),
                 "responses": _responses(200, "Events, or time is up", waited, *wait_errors),
             }
         },

@@ -13,7 +13,7 @@ from bridge.http import schemas
 from bridge.http.access import Access
 from bridge.http.metrics import Metrics
 from bridge.http.openapi import problems
-from bridge.http.rest import caller, exchange_of
+from bridge.http.rest_routes import caller, exchange_of
 from bridge.tokens import Principal
 
 SERVICE = "agent-event-bridge"
@@ -68,7 +68,9 @@ def _probes(router: APIRouter, bus: Bus, started: float) -> None:
 
     @router.head("/health", include_in_schema=False)
     @router.get(
-        "/health", response_model=schemas.Health, responses={503: {"model": schemas.Health}}
+        "/health",
+        response_model=schemas.HealthAnswer,
+        responses={503: {"model": schemas.HealthAnswer}},
     )
     async def health(request: Request) -> JSONResponse:
         """Say how the bridge stands, check by check."""

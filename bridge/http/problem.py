@@ -18,9 +18,12 @@ STATUS: Mapping[type[errors.BridgeError], int] = {
     errors.RequestInvalid: 400,
     errors.NotFound: 404,
     errors.MethodNotAllowed: 405,
+    errors.RequestTimeout: 408,
+    errors.LeaseEnded: 409,
     errors.EventTooLarge: 413,
     errors.RateLimited: 429,
     errors.Unavailable: 503,
+    errors.Failed: 500,
 }
 
 INTERNAL = {

@@ -1,35 +1,47 @@
 """The shapes of bodies and answers, for the API's description and for the ordinary endpoints."""
 
-from typing import Any, Literal
+from dataclasses import fields
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, create_model
 
-from bridge.events import MAX_TTL_SECONDS
+from bridge.events import Event, Gap, NewEvent, told
 
 _MOMENT = "2026-01-31T12:00:00.000000Z"
 _CURSOR = "c18d9f1a2b3c4d5e6-00000000002a"
 
 
-class EventIn(BaseModel):
-    """An event to publish. Every field is optional; the path names the type."""
-
-    event_type: str | None = Field(None, description="If given it equals the path's.")
-    publisher: str | None = Field(
-        None, description="Default: the token's agent. Must be that or its type."
-    )
-    topic: str | None = Field(
-        None, description="Default: the catalogue's topic for a standard type, else coordination."
-    )
-    data: dict[str, Any] = Field({}, examples=[{"issue_id": "issue-123", "coverage": 91.5}])
-    correlation_id: str | None = Field(None, min_length=1, max_length=256)
-    ttl_seconds: int = Field(MAX_TTL_SECONDS, ge=1, le=MAX_TTL_SECONDS)
-    priority: Literal["low", "normal", "high"] = "normal"
-    event_id: str | None = Field(
-        None, min_length=1, max_length=128, description="For idempotent retries."
-    )
+def _model(kind: type[Event | NewEvent], text: str, **defaults: Any) -> type[BaseModel]:
+    """Make a model of what is told of an event's fields; those without a default are required."""
+    shape: dict[str, Any] = {
+        name: (
+            hint,
+            Field(defaults.get(name, ...), description=each.description or None, **each.limits),
+        )
+        for name, (hint, each) in told(kind).items()
+    }
+    return create_model("EventIn" if kind is NewEvent else "EventOut", __doc__=text, **shape)
 
 
-class Published(BaseModel):
+_OPTIONAL = {each.name: each.default for each in fields(NewEvent)}
+EventIn = _model(
+    NewEvent,
+    "An event to publish. Every field is optional; the path names the type.",
+    **{**_OPTIONAL, "event_type": None, "data": {}},
+)
+EventOut = _model(
+    Event, "An event as it was published, with its place and its publisher's identity."
+)
+
+
+class RequestBody(BaseModel):
+    """The body of a request, read strictly; `example` is one that is right."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    example: ClassVar[str]
+
+
+class PublishAnswer(BaseModel):
     """JetStream has acknowledged storing the event."""
 
     event_id: str = Field(examples=["7f8fbd8c-9c0c-4a3e-8d55-5dd5fd4ea5c2"])
@@ -47,38 +59,17 @@ class Published(BaseModel):
     warnings: list[str] | None = Field(None, description="Present when there are any.")
 
 
-class EventOut(BaseModel):
-    """An event as it was published, with its place and its publisher's identity."""
-
-    event_id: str
-    event_type: str = Field(examples=["tests_passing"])
-    publisher: str
-    agent_id: str | None = Field(description="From the publisher's token.")
-    agent_type: str | None
-    topic: str
-    data: dict[str, Any]
-    correlation_id: str | None
-    priority: str
-    timestamp: str = Field(examples=[_MOMENT])
-    ttl_seconds: int
-    cursor: str = Field(examples=[_CURSOR])
-    delivery_count: int = Field(description="Above 1 when an earlier delivery was not completed.")
-
-
-class Gap(BaseModel):
-    """The position asked for is no longer retained; reading went on at the oldest event."""
-
-    reason: Literal["evicted", "stream_recreated"]
-    lost: int | None = Field(description="How many of the project's events; null if unknown.")
-
-
-class Waited(BaseModel):
+class WaitAnswer(BaseModel):
     """What a wait brought."""
 
-    events: list[EventOut]
+    events: list[EventOut]  # type: ignore[valid-type]  # it is made above
     more_available: bool
     next_cursor: str = Field(examples=[_CURSOR])
     timeout: bool = Field(description="Time was up with fewer events than asked for.")
+    ended_by: Literal["events", "timeout", "gap", "shutdown"]
+    ack_id: str | None = Field(
+        None, description="With ack=explicit: stands for all events of this answer."
+    )
     timestamp: str
     gap: Gap | None = None
     warnings: list[str] | None = Field(
@@ -86,22 +77,29 @@ class Waited(BaseModel):
     )
 
 
-class Page(BaseModel):
+class AskAnswer(PublishAnswer):
+    """What publish answers, and the replies as a wait answers them."""
+
+    reply: WaitAnswer
+
+
+class HistoryAnswer(BaseModel):
     """Some retained events; for the next page pass `next_cursor` as `until` (desc) or `since`."""
 
-    events: list[EventOut]
+    events: list[EventOut]  # type: ignore[valid-type]  # it is made above
     more_available: bool
     next_cursor: str
     timestamp: str
 
 
-class Subscription(BaseModel):
+class SubscriptionAnswer(BaseModel):
     """A durable subscription and how far it has come: null while no NATS server can tell."""
 
     name: str
     agent: str
     agent_type: str | None
     group: str | None
+    consumer: str | None
     types: list[str]
     topics: list[str]
     filter: str
@@ -112,18 +110,22 @@ class Subscription(BaseModel):
     waiting: int | None = Field(description="Pulls open right now, on any replica.")
     last_delivery: str | None
     cursor: str | None
+    dead: int = Field(description="Dead letters that retained events tell of.")
 
 
-class Subscriptions(BaseModel):
+class SubscriptionsAnswer(BaseModel):
     """The caller's durable subscriptions, or the project's for whoever may spawn agents."""
 
-    subscriptions: list[Subscription]
+    subscriptions: list[SubscriptionAnswer]
 
 
-class TokenRequest(BaseModel):
+class TokenRequest(RequestBody):
     """A token to mint for another agent of the same project."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    example = (
+        '{"agent_id": "coder-1", "agent_type": "python-specialist", "permissions": '
+        '["publish_events"], "ttl_seconds": 3600}'
+    )
 
     agent_id: str = Field(examples=["coder-1"])
     agent_type: str | None = Field(None, examples=["python-specialist"])
@@ -133,7 +135,57 @@ class TokenRequest(BaseModel):
     ttl_seconds: int | None = Field(None, description="Default: the bridge's token life.")
 
 
-class Token(BaseModel):
+class AckRequest(RequestBody):
+    """Leased events that are done."""
+
+    example = '{"ack_ids": ["…"]}'
+
+    ack_ids: list[str] = Field(min_length=1, max_length=1000)
+
+
+class ExtendRequest(RequestBody):
+    """Leases to begin anew; `lease` in milliseconds."""
+
+    example = '{"ack_ids": ["…"], "lease": 60000}'
+
+    ack_ids: list[str] = Field(min_length=1, max_length=1000)
+    lease: int = Field(30_000, ge=1000, le=86_400_000)
+
+
+class ReleaseRequest(RequestBody):
+    """Leased events to give back; `delay` in milliseconds."""
+
+    example = '{"ack_ids": ["…"], "delay": 0}'
+
+    ack_ids: list[str] = Field(min_length=1, max_length=1000)
+    delay: int = Field(0, ge=0, le=86_400_000)
+
+
+class RejectRequest(RequestBody):
+    """Leased events that are not to be tried again, and why."""
+
+    example = '{"ack_ids": ["…"], "reason": "cannot be parsed"}'
+
+    ack_ids: list[str] = Field(min_length=1, max_length=1000)
+    reason: str = Field("rejected", max_length=1000)
+
+
+class RedriveRequest(RequestBody):
+    """Dead letters to deliver once more."""
+
+    example = '{"event_ids": ["…"]}'
+
+    event_ids: list[str] = Field(min_length=1, max_length=1000)
+
+
+class SettledAnswer(BaseModel):
+    """What became of each: an extended lease is told with its new `ack_id`."""
+
+    done: list[Any]
+    failed: list[dict[str, str]]
+
+
+class TokenAnswer(BaseModel):
     """A signed token."""
 
     token: str
@@ -154,7 +206,7 @@ class Problem(BaseModel):
     request_id: str
 
 
-class Health(BaseModel):
+class HealthAnswer(BaseModel):
     """Whether the bridge can serve, and why not."""
 
     status: Literal["ok", "unavailable"]

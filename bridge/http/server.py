@@ -12,63 +12,20 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
 
-import orjson
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from bridge.errors import RequestInvalid, StartError
-from bridge.http.exchange import CUT
-from bridge.http.problem import tell
-from bridge.http.sockets import was_refused
+from bridge.errors import StartError
+from bridge.http.uvicorn_protocol import HttpProtocol, Patience
 
 log = logging.getLogger("bridge.http")
 
 KEEP_ALIVE_SECONDS = 75
 BACKLOG = 2048
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-class Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1, which also says how a connection ended and refuses in JSON."""
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Note a connection that ended in a reset, before its answer, or with some of it unsent."""
-        cycle = self.cycle
-        if cycle is not None and (
-            exc is not None or self.flow.write_paused or not cycle.response_started
-        ):
-            cycle.scope.setdefault("state", {})[CUT] = True
-        super().connection_lost(exc)
-
-    def eof_received(self) -> None:
-        """Note a client that closed before it had taken its answer."""
-        if self.cycle is not None and was_refused(self.transport.get_extra_info("socket")):
-            self.cycle.scope.setdefault("state", {})[CUT] = True
-        super().eof_received()
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP in the form of every other error, and close."""
-        error = RequestInvalid(
-            f"{msg} Percent-encode what a URL cannot hold, spaces and non-ASCII letters among it "
-            "(curl does with -G --data-urlencode), and keep it shorter than 64 KiB."
-        )
-        request_id = os.urandom(16).hex()
-        status, content, headers = tell(error, request_id)
-        body = orjson.dumps(content)
-        lines = [
-            b"HTTP/1.1 %d Bad Request" % status,
-            b"content-type: application/json",
-            b"content-length: %d" % len(body),
-            b"cache-control: no-store",
-            b"x-request-id: " + request_id.encode(),
-            b"connection: close",
-            *(name + b": " + value for name, value in headers),
-        ]
-        self.transport.write(b"\r\n".join((*lines, b"", body)))
-        self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -81,11 +38,12 @@ class Server(uvicorn.Server):
         on_drain: Callable[[], None],
         drain_seconds: float,
         shutdown_timeout: int,
+        patience: Patience,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Protocol,
+                http=partial(HttpProtocol, patience),  # type: ignore[arg-type]  # it is only called
                 lifespan="off",
                 log_config=None,
                 access_log=False,

@@ -1,26 +1,22 @@
-"""Everything that knows NATS; the rest of the bridge imports what it needs from here."""
+"""Everything that knows NATS: the event store, for whoever composes a bridge.
 
-from bridge.jetstream.broker import JetStream, Options
-from bridge.jetstream.consumers import ConsumerState as SubscriptionState
+Its rooms, from the bottom: the connection; pulls, the inbox and the consumers' API; `log`, what the
+stream holds; `subscriptions`, what is delivered of it; the publisher; and the store, which is all
+of them. `embedded` runs a nats-server.
+"""
+
 from bridge.jetstream.embedded import EmbeddedServer
 from bridge.jetstream.endpoint import Endpoint
-from bridge.jetstream.held import Held
-from bridge.jetstream.message import Message
-from bridge.jetstream.mirror import Mirror
-from bridge.jetstream.publisher import Stored
 from bridge.jetstream.service import Registration
+from bridge.jetstream.store import JetStream, Options, Times
 from bridge.jetstream.stream import StreamShape
 
 __all__ = [
     "EmbeddedServer",
     "Endpoint",
-    "Held",
     "JetStream",
-    "Message",
-    "Mirror",
     "Options",
     "Registration",
-    "Stored",
     "StreamShape",
-    "SubscriptionState",
+    "Times",
 ]

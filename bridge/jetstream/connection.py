@@ -17,11 +17,12 @@ from typing import Any
 import nats.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.protocol.parser import ERR_RE, PERMISSIONS_ERR
 
 from bridge.errors import StartError, Unavailable
-from bridge.jetstream.endpoint import Endpoint, address, without_userinfo
+from bridge.jetstream.endpoint import Endpoint
+from bridge.jetstream.natspy import NatsClient
 from bridge.jetstream.refusals import Refusals, Refused
+from bridge.urls import hide_login, host_and_port
 
 log = logging.getLogger("bridge.nats")
 
@@ -30,6 +31,9 @@ CONNECT_TIMEOUT_SECONDS = 5
 PING_INTERVAL_SECONDS = 5
 MAX_PINGS_OUTSTANDING = 2
 PONG_SECONDS = 2
+GOODBYE_SECONDS = 2.0
+"""What each step of a proper end may take while NATS hangs: the last acks, what is in flight."""
+
 LOOK_SECONDS = 0.25
 RETRY_SECONDS = (0.05, 2.0)
 API_TIMEOUT_SECONDS = 5.0
@@ -41,7 +45,7 @@ class Unanswered(Unavailable):
     """Nobody answered a request in time, though the connection stands."""
 
 
-Session = Callable[[Client], Awaitable[None]]
+Session = Callable[[NatsClient], Awaitable[None]]
 
 
 class ApiError(Exception):
@@ -54,51 +58,32 @@ class ApiError(Exception):
         self.description = description
 
 
-class _Client(Client):
-    """nats-py's client, but it reads whatever is sent, and names forbidden subjects as they are."""
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether `connect` has come far enough for `close`, which fails otherwise."""
-        return self._flush_queue is not None
-
-    # To a server, subjects and headers are any bytes. An error here would end nats-py's reading,
-    # and again on each new connection for as long as the message is retained.
-
-    def _build_message(self, sid: int, subject: bytes, *rest: Any) -> Msg:
-        readable = subject.decode(errors="replace").encode()
-        message: Msg = super()._build_message(sid, readable, *rest)
-        return message
-
-    async def _process_headers(self, headers: bytes) -> dict[str, str] | None:
-        try:
-            return await super()._process_headers(headers)
-        except (ValueError, IndexError):
-            return None
-
-    async def _process_err(self, err_msg: str) -> None:
-        # The parser gives the text in lower case, and still holds what it read.
-        written = ERR_RE.match(self._ps.buf)
-        if written is not None and PERMISSIONS_ERR in err_msg:
-            await self._error_cb(nats.errors.Error(written[1].decode()))
-        else:
-            await super()._process_err(err_msg)
-
-
 class Connection:
     """A connection to NATS that is made again whenever it ends.
 
     `on_connect` is awaited with each new client before the connection counts as made; if it
     raises, the connection is dropped and tried again. `on_lost` is called when a connection ends.
+    A server has `greeting` seconds to let the bridge in; it is pinged every `ping` seconds, and has
+    `pong` to answer if it seems to hang.
     """
 
     def __init__(
-        self, endpoint: Endpoint, on_connect: Session, on_lost: Callable[[], None]
+        self,
+        endpoint: Endpoint,
+        on_connect: Session,
+        on_lost: Callable[[], None],
+        *,
+        greeting: int = CONNECT_TIMEOUT_SECONDS,
+        ping: int = PING_INTERVAL_SECONDS,
+        pong: int = PONG_SECONDS,
+        goodbye: float = GOODBYE_SECONDS,
     ) -> None:
+        self._greeting, self._goodbye = greeting, goodbye
+        self._ping, self._pong = ping, pong
         self._endpoint = endpoint
         self._on_connect = on_connect
         self._on_lost = on_lost
-        self._client: _Client | None = None
+        self._client: NatsClient | None = None
         self._refusals = Refusals(endpoint.inbox_prefix)
         self._refused = ""
         self._servers = random.sample(endpoint.servers, len(endpoint.servers))
@@ -119,6 +104,11 @@ class Connection:
     def is_up(self) -> bool:
         """Whether there is a working connection now, as far as is known."""
         return self._up.is_set() and self._client is not None and self._client.is_connected
+
+    @property
+    def server_id(self) -> str:
+        """Which server this is, of which a restart makes another one."""
+        return self._client.server_id if self._client is not None else ""
 
     @property
     def max_payload(self) -> int:
@@ -146,6 +136,8 @@ class Connection:
                 raise
             except Exception as error:  # noqa: BLE001 - what answers may not be NATS, and say anything
                 self._note(error)
+                # nats-py tries no other server once one accepts the connection, though it hangs.
+                self._servers.append(self._servers.pop(0))
                 await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
                 delay = min(delay * 2, RETRY_SECONDS[1])
             finally:
@@ -241,27 +233,45 @@ class Connection:
         if keep and len(self._kept) < MAX_KEPT_POSTS:
             self._kept.append((subject, payload))
 
-    async def ask(
-        self, subject: str, payload: bytes, reply: str, headers: dict[str, str] | None = None
-    ) -> None:
+    async def ask(self, subject: str, payload: bytes, reply: str, headers: bytes = b"") -> None:
         """Publish a request whose answers come to `reply`; lost if there is no connection.
 
-        Raises Unavailable in that case, and Refused where NATS has just refused the subject: NATS
+        `headers` are as `header_block` writes them.
+        Raises Unavailable if it is lost, and Refused where NATS has just refused the subject: NATS
         tells of that as of no particular message, so it is known only to whoever asks again.
         """
         self._refusals.check(subject)
         client = self._client
         if client is not None and self.is_up:
             with contextlib.suppress(nats.errors.ConnectionClosedError):
-                await client.publish(subject, payload, reply=reply, headers=headers)
+                await client.send(subject, payload, reply, headers)
                 return
         raise Unavailable("the connection to NATS was lost; try again in a moment")
 
-    async def flush(self, timeout: float = 2.0) -> None:
-        """Wait until NATS has taken everything that was sent, at most `timeout` seconds."""
+    def refuses(self, subject: str) -> bool:
+        """Tell whether NATS has refused a subject a moment ago, as it does without an answer."""
+        return self._refusals.recent(subject) is not None
+
+    async def flush(self) -> None:
+        """Wait until NATS has taken everything that was sent, unless it hangs."""
         if self._client is not None and self._up.is_set():
             with contextlib.suppress(nats.errors.Error, TimeoutError):
-                await asyncio.wait_for(self._client.flush(), timeout)
+                await asyncio.wait_for(self._client.flush(), self._goodbye)
+
+    async def ping(self, seconds: float) -> None:
+        """Return if NATS answers a ping within so many seconds: a server that hangs does not.
+
+        Raises Unavailable, Refused if that is why there is no connection.
+        """
+        await self.usable(0)
+        try:
+            if self._client is not None:
+                await asyncio.wait_for(self._client.flush(), seconds)
+        except (nats.errors.Error, TimeoutError):
+            raise Unavailable(
+                "the event store (NATS JetStream) does not answer right now; nothing was lost, "
+                "try again in a moment"
+            ) from None
 
     async def check(self) -> None:
         """Give up a connection whose server does not even answer a ping: it hangs."""
@@ -269,7 +279,7 @@ class Connection:
         if client is None or not self.is_up:
             return
         try:
-            await client.flush(PONG_SECONDS)
+            await client.flush(self._pong)
         except (nats.errors.Error, TimeoutError):
             if client is self._client:
                 log.warning("NATS at %s does not answer; trying another server", _host(client))
@@ -279,7 +289,7 @@ class Connection:
         """End the connection because its server is of no use, and try the others first."""
         if self._client is not None and (url := self._client.connected_url) is not None:
             left = (url.hostname, url.port)
-            self._servers.sort(key=lambda server: address(server) == left)
+            self._servers.sort(key=lambda server: host_and_port(server) == left)
         await self._drop()
 
     async def _until_closed(self, client: Client) -> None:
@@ -292,9 +302,9 @@ class Connection:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ended.wait(), LOOK_SECONDS)
 
-    async def _connect(self) -> Client:
+    async def _connect(self) -> NatsClient:
         login = self._endpoint.options()
-        client = _Client()
+        client = NatsClient()
         self._ended = ended = asyncio.Event()
         self._over = asyncio.get_running_loop().create_future()
         self._client = client
@@ -312,15 +322,15 @@ class Connection:
                 error_cb=self._report,
                 closed_cb=closed,
                 allow_reconnect=False,
-                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                connect_timeout=self._greeting,
                 reconnect_time_wait=0,
                 max_reconnect_attempts=1,
-                ping_interval=PING_INTERVAL_SECONDS,
+                ping_interval=self._ping,
                 max_outstanding_pings=MAX_PINGS_OUTSTANDING,
                 skip_subject_validation=True,
                 **login,
             ),
-            CONNECT_TIMEOUT_SECONDS * (len(self._servers) + 1),
+            self._greeting * (len(self._servers) + 1),
         )
         self._check_version(client)
         self._remember_servers(client)
@@ -349,7 +359,7 @@ class Connection:
     def _remember_servers(self, client: Client) -> None:
         """Keep the other members that a cluster names, for when this server dies."""
         known = {(server.hostname, server.port) for server in client.servers}
-        given = {address(url) for url in self._endpoint.servers}
+        given = {host_and_port(url) for url in self._endpoint.servers}
         sample = self._endpoint.servers[0]
         scheme = sample.partition("://")[0] if "://" in sample else "nats"
         self._servers = self._endpoint.servers + [
@@ -369,7 +379,7 @@ class Connection:
         if client is not None and client.has_begun and not client.is_closed:
             # RuntimeError is uvloop's for a socket that is closed already.
             with contextlib.suppress(OSError, RuntimeError, nats.errors.Error, TimeoutError):
-                await asyncio.wait_for(client.close(), CONNECT_TIMEOUT_SECONDS)
+                await asyncio.wait_for(client.close(), self._goodbye)
 
     async def _report(self, error: Exception) -> None:
         """Take nats-py's asynchronous errors; a refused permission is told nowhere else."""
@@ -385,7 +395,7 @@ class Connection:
             text = self._last_error
         self._last_error = text
         self._refused = text if isinstance(error, Refused) else ""
-        shown = ", ".join(map(without_userinfo, self._endpoint.servers))
+        shown = ", ".join(map(hide_login, self._endpoint.servers))
         log.warning("cannot use NATS at %s yet: %s", shown, text)
 
 

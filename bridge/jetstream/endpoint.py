@@ -5,12 +5,12 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import nkeys  # type: ignore[import-untyped]
 from nats.aio.client import RawCredentials
 
 from bridge.errors import Unavailable
+from bridge.urls import login
 
 _CREDENTIALS = re.compile(
     r"BEGIN NATS USER JWT-+\s+(\S+)\s.*BEGIN USER NKEY SEED-+\s+(\S+)", re.DOTALL
@@ -58,11 +58,10 @@ class Endpoint:
 
     def _url_login(self) -> dict[str, str]:
         """Read the login in the URLs, which nats-py would send percent-encoded as it is there."""
-        logins = (urlsplit(server).netloc.rpartition("@")[0] for server in self.servers)
-        user, colon, password = next(filter(None, logins), "").partition(":")
-        if colon:
-            return {"user": unquote(user), "password": unquote(password)}
-        return {"token": unquote(user)} if user else {}
+        user, password = next(filter(None, map(login, self.servers)), (None, None))
+        if user is None:
+            return {}
+        return {"token": user} if password is None else {"user": user, "password": password}
 
     def explained(self, error: Exception) -> str:
         """Say why there is no connection, and what to check where it is the login."""
@@ -88,7 +87,7 @@ class Endpoint:
             )
         if self.nkey_file is not None:
             return f"the server needs a user with nkey {self._public_nkey()}"
-        if any("@" in server for server in self.servers):
+        if any(map(login, self.servers)):
             return "check the login in BRIDGE_NATS_URL"
         return (
             "there is none; set BRIDGE_NATS_USER and BRIDGE_NATS_PASSWORD, BRIDGE_NATS_TOKEN, "
@@ -162,15 +161,3 @@ def _is_user_seed(text: str) -> bool:
         return bool(nkeys.encode_seed(raw, nkeys.PREFIX_BYTE_USER).decode() == text)
     except (nkeys.NkeysError, ValueError):
         return False
-
-
-def address(url: str) -> tuple[str, int]:
-    """Read the host and the port of a NATS URL; 4222 is the default."""
-    parts = urlsplit(url if "://" in url else f"nats://{url}")
-    return parts.hostname or "", parts.port or 4222
-
-
-def without_userinfo(url: str) -> str:
-    """Give a URL without user, password or token, for a log."""
-    scheme, separator, rest = url.rpartition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"

@@ -1,9 +1,13 @@
-"""Messages: what NATS carries, as events and back."""
+"""Messages: what NATS carries, as events and back, and how long each lives."""
 
 import base64
-from collections.abc import Callable
-from types import NoneType
-from typing import Any, Protocol
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from functools import lru_cache
+from math import inf
+from types import UnionType
+from typing import Any, Protocol, get_args, get_origin
 
 import orjson
 from nats.aio.msg import Msg
@@ -11,32 +15,46 @@ from nats.errors import NotJSMessageError
 
 from bridge import subjects
 from bridge.cursors import write_cursor
-from bridge.events import MAX_TTL_SECONDS, Event, correlation_ids, rfc3339
+from bridge.events import MAX_TTL_SECONDS, OF_DELIVERY, Event, correlation_ids, rfc3339, told
+from bridge.jetstream.natspy import ID_HEADER
 
-TTL_HEADER = "Nats-TTL"
 ALIAS_HEADER = "Bridge-Alias"
 """Marks the second copy of an event, stored under its second correlation ID."""
 
-ID_HEADER = "Nats-Msg-Id"
+ONLY_HEADER = "Bridge-Only"
+"""Marks a copy of an event that is for one subscription alone: a dead letter, once more."""
+
+TTL_HEADER = "Nats-TTL"
+"""How long the message lives, which nats-server reads as `seconds` does (NATS ADR-43)."""
+
 FOREIGN_PUBLISHER = "nats"
 SURELY_FLAT = 100
 """With so few brackets, JSON is not nested deeper than orjson writes; it reads more than that."""
 
 ACK = b"+ACK"
 NAK = b"-NAK"
+TERM = b"+TERM"
 IN_PROGRESS = b"+WPI"
 
+_FROM_SUBJECT = ("event_type", "topic")
 _ENVELOPE: dict[str, type | tuple[type, ...]] = {
-    "event_id": str,
-    "publisher": str,
-    "agent_id": (str, NoneType),
-    "agent_type": (str, NoneType),
-    "data": dict,
-    "correlation_id": (str, NoneType),
-    "priority": str,
-    "timestamp": str,
-    "ttl_seconds": int,
+    name: get_args(kind) if isinstance(kind, UnionType) else get_origin(kind) or kind
+    for name, (kind, _) in told(Event).items()
+    if name not in (*_FROM_SUBJECT, *OF_DELIVERY)
 }
+"""What a payload has that is an event's own, each of this type."""
+
+_UNITS: Mapping[str, Decimal] = {
+    "ns": Decimal("1e-9"),
+    **dict.fromkeys(("us", "\u00b5s", "\u03bcs"), Decimal("1e-6")),
+    "ms": Decimal("1e-3"),
+    "s": Decimal(1),
+    "m": Decimal(60),
+    "h": Decimal(3600),
+}
+_PART = rf"([0-9]+\.?[0-9]*|\.[0-9]+)({'|'.join(_UNITS)})"
+_PARTS = re.compile(_PART)
+_DURATION = re.compile(rf"\+?(?:{_PART})+")
 
 
 class Post(Protocol):
@@ -44,6 +62,11 @@ class Post(Protocol):
 
     async def __call__(self, subject: str, payload: bytes, *, keep: bool = True) -> None:
         """Publish to a subject."""
+
+
+RECORD_BYTES = 30
+HEADER_BYTES = 16
+"""Around a message in a stream's file: its record, and if it has headers their frame."""
 
 
 class Message:
@@ -55,7 +78,6 @@ class Message:
 
     __slots__ = (
         "_post",
-        "_reply",
         "consumer",
         "consumer_sequence",
         "data",
@@ -63,6 +85,7 @@ class Message:
         "headers",
         "on_ack",
         "pending",
+        "reply",
         "sequence",
         "stored_at",
         "subject",
@@ -83,27 +106,48 @@ class Message:
         self.stored_at = int(fields[4]) / 1e9
         self.pending = int(fields[5])
         self.on_ack: Callable[[int], None] | None = None
-        self._reply = msg.reply
+        self.reply = msg.reply
         self._post = post
 
     async def ack(self) -> None:
         """Say that this message is done with."""
-        await self._post(self._reply, ACK)
+        await self._post(self.reply, ACK)
         if self.on_ack is not None:
             self.on_ack(self.sequence)
 
     async def nak(self) -> None:
         """Give this message back: it is delivered again at once to whoever pulls."""
-        await self._post(self._reply, NAK)
+        await self._post(self.reply, NAK)
 
     async def in_progress(self) -> None:
         """Ask for another `ack_wait` before this message counts as unanswered."""
-        await self._post(self._reply, IN_PROGRESS, keep=False)
+        await self._post(self.reply, IN_PROGRESS, keep=False)
+
+    @property
+    def stored_bytes(self) -> int:
+        """What the server counts for this message in a file, by its `fileStoreMsgSize`."""
+        size = RECORD_BYTES + len(self.subject) + len(self.data)
+        if self.headers:
+            size += HEADER_BYTES + sum(len(k) + len(v) + 4 for k, v in self.headers.items())
+        return size
 
     @property
     def alias(self) -> str | None:
-        """The second correlation ID of an event that this message is the second copy of."""
+        """The second correlation ID of an event that this message is the second copy of.
+
+        Empty for a copy that is for one subscription alone: nobody is pinned to that.
+        """
+        if ONLY_HEADER in self.headers:
+            return ""
         return self.address.correlation if ALIAS_HEADER in self.headers else None
+
+    def is_for(self, subscription: str, pin: str | None) -> bool:
+        """Tell whether a subscription that is pinned to a correlation ID is to be given this copy.
+
+        See `Selection.is_for`.
+        """
+        only = self.headers.get(ONLY_HEADER)
+        return only == subscription if only is not None else self.alias in (None, pin)
 
     @property
     def address(self) -> subjects.Address:
@@ -126,7 +170,8 @@ class Message:
 def envelope(event: Event) -> bytes:
     """Serialise an event for the stream: what is public and not a matter of its place there."""
     content = event.as_json()
-    del content["cursor"], content["delivery_count"]
+    for name in OF_DELIVERY:
+        del content[name]
     return orjson.dumps(content)
 
 
@@ -151,6 +196,9 @@ def read_event(
     enveloped = _is_envelope(content, address)
     if not enveloped:
         content = _wrap(content, payload, headers, sequence, stored_at)
+    ids = _own(address.correlation)
+    if enveloped:
+        ids = correlation_ids(content["correlation_id"], content["data"])
     return Event(
         event_id=content["event_id"],
         event_type=address.event_type,
@@ -160,19 +208,15 @@ def read_event(
         project=address.project,
         topic=address.topic,
         data=content["data"],
-        correlation_id=content["correlation_id"] or (None if enveloped else address.correlation),
+        correlation_id=ids[0] if ids else None,
         priority=content["priority"],
         timestamp=content["timestamp"],
         ttl_seconds=content["ttl_seconds"],
         sequence=sequence,
         cursor=write_cursor(epoch, sequence),
         delivery_count=delivered,
-        correlation_ids=_correlation_ids(content) if enveloped else _own(address.correlation),
+        correlation_ids=ids,
     )
-
-
-def _correlation_ids(content: dict[str, Any]) -> tuple[str, ...]:
-    return correlation_ids(content["correlation_id"], content["data"])
 
 
 def _own(correlation: str | None) -> tuple[str, ...]:
@@ -207,6 +251,7 @@ def _wrap(
         data = {"value": content}
     else:
         data = {"base64": base64.b64encode(payload).decode("ascii")}
+    own = ttl(headers)
     return {
         "event_id": headers.get(ID_HEADER) or f"nats-{sequence}",
         "publisher": FOREIGN_PUBLISHER,
@@ -216,10 +261,39 @@ def _wrap(
         "correlation_id": None,
         "priority": "normal",
         "timestamp": rfc3339(stored_at),
-        "ttl_seconds": _ttl(headers),
+        "ttl_seconds": MAX_TTL_SECONDS if own in (None, inf) else own,
     }
 
 
-def _ttl(headers: dict[str, str]) -> int:
-    text = headers.get(TTL_HEADER, "").removesuffix("s")
-    return int(text) if text.isdigit() else MAX_TTL_SECONDS
+def ttl(headers: Mapping[str, str]) -> float | None:
+    """Give a message's TTL in whole seconds, infinity if it never goes, None if it has none."""
+    return seconds(headers.get(TTL_HEADER, ""))
+
+
+def life(headers: Mapping[str, str], max_age: float) -> float:
+    """Give in how many seconds a message goes, in a stream of this age (0 for no limit).
+
+    A TTL makes it shorter and not longer, but for `never`, which outlives the age as well.
+    """
+    own = ttl(headers)
+    if own is None or (max_age and max_age < own < inf):
+        return max_age or inf
+    return own
+
+
+@lru_cache(1024)
+def seconds(text: str) -> float | None:
+    """Read the header: whole seconds, a duration as Go writes it, or `never`.
+
+    What is left of a second is cut off, as nats-server does.
+
+    >>> seconds("90"), seconds("1m0s"), seconds("1.5s"), seconds("never"), seconds("")
+    (90, 60, 1, inf, None)
+    """
+    if text.lower() == "never":
+        return inf
+    if text.isascii() and text.isdigit():
+        return int(text)
+    if not _DURATION.fullmatch(text):
+        return None
+    return int(sum(Decimal(count) * _UNITS[unit] for count, unit in _PARTS.findall(text)))

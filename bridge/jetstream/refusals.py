@@ -25,6 +25,8 @@ _PERMISSIONS = (
     (r"\$JS\.ACK\.([^.]+)(?:\.[^.]+){6}", r"$JS.ACK.\1.>"),
     (r"\$JS\.ACK(?:\.[^.]+){2}\.([^.]+)\..+", r"$JS.ACK.*.*.\1.>"),
     (r"(\$JS\.EVENT\..+)\.[^.]+", r"\1.*"),
+    (r"(\$SRV\.DELETE\.[^.]+)\.[^.]+", r"\1.*"),
+    (r"(\$SRV\.SETTLED\.[^.]+)", r"\1"),
     (r"\$SRV\.[^.]+\.([^.]+)", r"$SRV.*.\1"),
     (r"\$SRV\.[^.]+\.([^.]+)\.[^.]+", r"$SRV.*.\1.*"),
 )
@@ -68,11 +70,15 @@ class Refusals:
 
     def check(self, subject: str) -> None:
         """Raise Refused if publishing to a subject was refused a moment ago."""
-        if not self._recent:
-            return
-        at, words = self._recent.get(subject.lower(), (float("-inf"), ""))
-        if asyncio.get_running_loop().time() - at < REFUSED_SECONDS:
+        if (words := self.recent(subject)) is not None:
             raise Refused(words)
+
+    def recent(self, subject: str) -> str | None:
+        """Say what NATS refused a moment ago: publishing to this subject. None if it did not."""
+        if not self._recent:
+            return None
+        at, words = self._recent.get(subject.lower(), (float("-inf"), ""))
+        return words if asyncio.get_running_loop().time() - at < REFUSED_SECONDS else None
 
     @contextlib.contextmanager
     def of(self, subject: str) -> Iterator[asyncio.Future[str]]:

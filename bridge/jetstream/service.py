@@ -17,7 +17,7 @@ from nats.micro.request import Request
 from nats.micro.service import EndpointStats
 
 from bridge import __version__
-from bridge.traffic import ENDPOINTS, Traffic
+from bridge.request_counts import ENDPOINTS, RequestCounts
 
 NAME = "agent-event-bridge"
 _SUBJECT = f"$SRV.HTTP.{NAME}"
@@ -28,7 +28,7 @@ _NANOSECONDS = 1_000_000_000
 class Registration:
     """What NATS is told of this bridge: its traffic, and a few words on where and what it is."""
 
-    traffic: Traffic
+    traffic: RequestCounts
     metadata: dict[str, str] = field(default_factory=dict)
 
     async def attach(self, client: Client) -> None:

@@ -73,7 +73,7 @@ class StreamShape:
 class StreamState:
     """How the stream stands: `epoch` is its creation in ns, `skew` the server's clock minus ours.
 
-    `max_age` is in seconds and 0 for no limit, `max_messages` is -1 for none.
+    `max_age` is in seconds and 0 for no limit, `max_messages` and `max_bytes` are -1 for none.
     """
 
     epoch: int
@@ -81,11 +81,16 @@ class StreamState:
     first_sequence: int
     last_sequence: int
     max_messages: int
+    max_bytes: int
     max_age: float
     replicas: int
     skew: float
+    told_at: float
+    """When it stood so, in Unix seconds by the server's clock."""
     trouble: str
     """Why it cannot take events though it answers, empty if it can."""
+    behind: bool
+    """Whether a server that is there has yet to hear of messages that are stored."""
 
 
 async def ensure_stream(connection: Connection, client: Client, shape: StreamShape) -> StreamState:
@@ -145,7 +150,21 @@ async def _create(connection: Connection, client: Client, shape: StreamShape) ->
         )
     name = f"$JS.API.STREAM.CREATE.{shape.name}"
     try:
-        info = await connection.request(name, shape.config(), client=client)
+        try:
+            info = await connection.request(name, shape.config(), client=client)
+        except ApiError as error:
+            if shape.max_bytes < 0:
+                raise
+            # NATS reserves the bytes of a limit, and may have no room for so many.
+            config = shape.config() | {"max_bytes": -1}
+            info = await connection.request(name, config, client=client)
+            log.warning(
+                "NATS will not reserve %d bytes for stream %s (%s), which has no limit of bytes "
+                "now; set BRIDGE_STREAM_MAX_BYTES to what there is room for",
+                shape.max_bytes,
+                shape.name,
+                error.description,
+            )
     except ApiError as error:
         raise _unusable(error, "create", shape) from error
     log.info("created stream %s", shape.name)
@@ -195,10 +214,13 @@ def _state(info: dict[str, Any], skew: float) -> StreamState:
         first_sequence=state["first_seq"],
         last_sequence=state["last_seq"],
         max_messages=config.get("max_msgs", -1),
+        max_bytes=config.get("max_bytes", -1),
         max_age=config.get("max_age", 0) / _SECOND,
         replicas=config.get("num_replicas", 1),
         skew=skew,
+        told_at=_moment(info["ts"]) if info.get("ts") else time.time(),
         trouble=_trouble(info.get("cluster") or {}, config.get("num_replicas", 1)),
+        behind=_is_behind(info.get("cluster") or {}),
     )
 
 
@@ -213,10 +235,20 @@ def _trouble(cluster: dict[str, Any], replicas: int) -> str:
     if not cluster.get("leader"):
         return "the stream has no leader: too few NATS servers reach each other, or have room left"
     others = cluster.get("replicas") or []
-    heard = 1 + sum(other.get("active", 0) < HEARD_SECONDS * _SECOND for other in others)
+    heard = 1 + sum(map(_is_heard, others))
     if heard * 2 <= replicas:
         return f"of the stream's {replicas} NATS servers {heard} can be reached, which is too few"
     return ""
+
+
+def _is_behind(cluster: dict[str, Any]) -> bool:
+    """Tell whether a replica is not current; one that nobody hears of serves no consumer either."""
+    heard = [other for other in cluster.get("replicas") or [] if _is_heard(other)]
+    return any(not other.get("current") or other.get("lag") for other in heard)
+
+
+def _is_heard(replica: dict[str, Any]) -> bool:
+    return bool(replica.get("active", 0) < HEARD_SECONDS * _SECOND)
 
 
 def _moment(text: str) -> float:

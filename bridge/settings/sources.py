@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
 from bridge.errors import StartError
 from bridge.settings.values import expanded
+from bridge.suggest import nearest
+from bridge.yamlfile import YamlFile, is_null
 
 PREFIX = "BRIDGE_"
 DOTENV = Path(".env")
@@ -32,10 +33,6 @@ _KUBERNETES = re.compile(
 """What Kubernetes sets in every pod for a Service `bridge`, or `bridge-` and something more."""
 
 _KUBERNETES_URL = re.compile(r"(tcp|udp|sctp)://")
-_QUOTED = re.compile(r"'[^'<][^']+'|\"[^\"<][^\"]+\"")
-"""What a YAML error quotes from the file: perhaps a secret that YAML takes for an alias."""
-
-_NULL = "tag:yaml.org,2002:null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +103,11 @@ def read_yaml(path: Path) -> dict[str, Line]:
     Values stay text, as in the environment, so that a secret such as `0123` is itself and not an
     octal number. Raises StartError, with the line, for what is not of that form.
     """
-    root = _compose(path)
-    if root is None or root.tag == _NULL:
-        return {}
-    if not isinstance(root, yaml.MappingNode):
-        raise StartError(f"{path} line 1: must be lines of `setting: value`")
-    lines: dict[str, Line] = {}
-    for key, value in root.value:
-        name, number = key.value, key.start_mark.line + 1
-        if not isinstance(key, yaml.ScalarNode):
-            raise StartError(f"{path} line {number}: must be a line of `setting: value`")
-        if name in lines:
-            first = lines[name].number
-            raise StartError(f"{path} line {number}: `{name}` is set twice, first on line {first}")
-        lines[name] = Line(_text(path, name, value), number)
-    return lines
+    file = YamlFile(path)
+    return {
+        key.value: Line(_text(file, key.value, value), key.start_mark.line + 1)
+        for key, value in file.entries()
+    }
 
 
 class BridgeYaml(PydanticBaseSettingsSource):
@@ -167,8 +154,8 @@ def _setting(variable: str) -> str:
 
 
 def _hint(name: str, known: list[str]) -> str:
-    near = get_close_matches(_setting(name), known, n=1)
-    return f": did you mean {near[0]}?" if near else f"; {YAML_NAME} lists them all"
+    near = nearest(_setting(name), known)
+    return f": did you mean `{near}`?" if near else f"; {YAML_NAME} lists them all"
 
 
 def _dotenv() -> dict[str, str | None]:
@@ -199,25 +186,10 @@ def _refuse_unreadable(text: str) -> None:
             )
 
 
-def _compose(path: Path) -> yaml.Node | None:
-    try:
-        return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problem = _QUOTED.sub("'…'", error.problem or "")
-        message = f"{path} line {line}: not valid YAML: {problem}"
-    except (yaml.reader.ReaderError, UnicodeDecodeError) as error:
-        message = f"{path}: not UTF-8 text ({error.reason})"
-    except OSError as error:
-        message = f"{path}: cannot be read: {error.strerror}"
-    raise StartError(message)
-
-
-def _text(path: Path, name: str, node: yaml.Node) -> str | None:
-    if node.tag == _NULL:
+def _text(file: YamlFile, name: str, node: yaml.Node) -> str | None:
+    if is_null(node):
         return None
     items = node.value if isinstance(node, yaml.SequenceNode) else [node]
     if not all(isinstance(item, yaml.ScalarNode) for item in items):
-        line = node.start_mark.line + 1
-        raise StartError(f"{path} line {line}: `{name}` must be one value or a list of values")
+        raise file.error(node, f"`{name}` must be one value or a list of values")
     return ",".join(str(item.value) for item in items)

@@ -1,4 +1,4 @@
-"""What one setting's value may be, as annotated types; and how a value is shown without secrets.
+"""What one setting's value may be, as annotated types.
 
 Each check raises ValueError saying what is allowed and never the value: it may hold a secret.
 """
@@ -13,13 +13,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
-HIDDEN = "***"
-
 _HOST = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(\.(?!-)[A-Za-z0-9-]{1,63})*\.?\Z")
 _STREAM = re.compile(r"[^\s.*>/\\\x00-\x1f\x7f]{1,255}\Z")
 _INBOX = re.compile(r"[^\s.*>\x00-\x1f\x7f]+(\.[^\s.*>\x00-\x1f\x7f]+)*\Z")
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@]+\Z")
-_USERINFO = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)?(?P<user>[^:@]*)(?P<rest>:.*)?@")
 _PEM = "-----BEGIN "
 
 
@@ -63,26 +60,6 @@ def server_urls(text: str) -> list[str]:
 def listed(text: str) -> list[str]:
     """Split a comma-separated list, leaving out blanks."""
     return [part.strip() for part in text.split(",") if part.strip()]
-
-
-def has_userinfo(url: str) -> bool:
-    """Tell whether a URL carries a user, a password or a token."""
-    return "@" in urlsplit(url).netloc
-
-
-def hide_userinfo(url: str) -> str:
-    """Give a URL without its password, or without its token.
-
-    >>> hide_userinfo("nats://bridge:s3cret@host:4222")
-    'nats://bridge:***@host:4222'
-    >>> hide_userinfo("nats://s3crettoken@host:4222")
-    'nats://***@host:4222'
-    """
-    found = _USERINFO.match(url)
-    if found is None:
-        return url
-    user = f"{found['user']}:{HIDDEN}" if found["rest"] else HIDDEN
-    return f"{found['scheme'] or ''}{user}@{url[found.end() :]}"
 
 
 def is_loopback(host: str) -> bool:

@@ -2,9 +2,9 @@
 
 from bridge.tokens.authority import TokenAuthority
 from bridge.tokens.claims import Principal
-from bridge.tokens.keys import KeyConfig
+from bridge.tokens.config import KeyConfig
+from bridge.tokens.keys import load_or_create_secret
 from bridge.tokens.minting import MintedToken
-from bridge.tokens.secret import load_or_create_secret
 
 __all__ = [
     "KeyConfig",

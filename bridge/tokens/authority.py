@@ -6,7 +6,7 @@ from typing import Any
 
 import jwt
 
-from bridge.errors import RequestInvalid, TokenExpired, TokenInvalid
+from bridge.errors import RequestInvalid, StartError, TokenExpired, TokenInvalid
 from bridge.events import rfc3339
 from bridge.tokens.claims import (
     ClaimError,
@@ -14,16 +14,16 @@ from bridge.tokens.claims import (
     check_audience,
     check_issuer,
     check_not_before,
+    claims_object,
+    read_header,
     read_principal,
 )
-from bridge.tokens.form import claims_object, read_header
+from bridge.tokens.config import KeyConfig, conflicts
 from bridge.tokens.jwks import KeySet
 from bridge.tokens.keys import (
-    KeyConfig,
     KeySource,
     OwnKeyBeside,
     StaticKey,
-    check_config,
     key_id,
     static_keys,
 )
@@ -47,7 +47,8 @@ class TokenAuthority:
     """
 
     def __init__(self, config: KeyConfig, *, clock: Callable[[], float] = time.time) -> None:
-        check_config(config)
+        if found := list(conflicts(config)):
+            raise StartError("; ".join(found))
         self._config = config
         self._clock = clock
         self._cache: dict[str, Principal] = {}

@@ -1,17 +1,22 @@
-"""Claims: the one place where what a token says is checked; a `Principal` is trusted afterwards."""
+"""What a token says: the one place where it is checked; a `Principal` is trusted afterwards."""
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jwt
+
+from bridge.errors import TokenInvalid
 from bridge.events import rfc3339
 
 PUBLISH_EVENTS = "publish_events"
 SPAWN_AGENTS = "spawn_agents"
 DEFAULT_PROJECT = "default"
 
+MAX_TOKEN_CHARACTERS = 8192
 MAX_AGENT_ID = 256
 MAX_AGENT_TYPE = 128
 MAX_PERMISSION = 128
@@ -58,6 +63,35 @@ class Principal:
     def can_spawn(self) -> bool:
         """Whether this agent may mint tokens for others: only if its token says so."""
         return self.permissions is not None and SPAWN_AGENTS in self.permissions
+
+
+def read_header(token: str) -> dict[str, Any]:
+    """Read the header, which nobody has vouched for yet; raises `TokenInvalid`."""
+    if not token.isascii() or not 0 < len(token) <= MAX_TOKEN_CHARACTERS:
+        raise _not_a_token(token)
+    try:
+        header = jwt.get_unverified_header(token)
+    except (jwt.DecodeError, RecursionError):
+        raise _not_a_token(token) from None
+    except jwt.InvalidTokenError as error:
+        raise TokenInvalid(f"the token's header cannot be used: {error}") from None
+    if "crit" in header:  # RFC 7515 §4.1.11: whoever does not know such an extension must refuse
+        raise TokenInvalid("the token's header cannot be used: leave out crit and what it names")
+    return header
+
+
+def claims_object(payload: Any) -> dict[str, Any]:
+    """Read the payload of a token whose signature is good; raises `TokenInvalid`."""
+    try:
+        claims = json.loads(payload)
+    except (ValueError, RecursionError):
+        claims = None
+    if not isinstance(claims, dict):
+        raise TokenInvalid(
+            "the token's payload is not a JSON object of claims like"
+            ' {"sub": "backend-1", "exp": 1767225600}'
+        )
+    return claims
 
 
 def read_principal(claims: Mapping[str, Any]) -> Principal:
@@ -154,6 +188,25 @@ def permission_set(value: object) -> frozenset[str]:
             " out to give no list at all",
         )
     return frozenset(_permissions(entries))
+
+
+def _not_a_token(token: str) -> TokenInvalid:
+    """Say what is wrong with something that has not the form of a JWS (RFC 7515 §3.1)."""
+    if not token:
+        hint = "it is empty"
+    elif len(token) > MAX_TOKEN_CHARACTERS:
+        hint = f"it has {len(token)} characters, more than {MAX_TOKEN_CHARACTERS}"
+    elif token.lower().startswith("bearer"):
+        hint = "it begins with 'Bearer' itself: send that word once"
+    elif token.strip("\"' \t\r\n") != token:
+        hint = "it has quotes or white space around it"
+    elif token.count(".") == 4:
+        hint = "it is encrypted (JWE): send a signed one"
+    else:
+        hint = "three base64url parts separated by dots are expected, eyJ….eyJ….…"
+    return TokenInvalid(
+        f"this is not a JSON Web Token: {hint}. Send the header 'Authorization: Bearer <JWT>'"
+    )
 
 
 def _shown(value: object) -> str:

@@ -1,7 +1,13 @@
-"""Keys: what the operator configured, checked once at the start."""
+"""Keys: what the operator configured, checked once at the start, or a secret of the bridge's own.
+
+That secret is made once, where the operator gave no key, and kept in the data folder.
+"""
 
 import hashlib
-from dataclasses import dataclass, field
+import os
+import secrets
+import stat
+from pathlib import Path
 from typing import Any, Protocol
 
 import jwt
@@ -23,46 +29,20 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from bridge.errors import StartError
+from bridge.tokens.config import ALGORITHMS, KeyConfig
 
 CURVES: dict[str, type[EllipticCurve]] = {
     "ES256": SECP256R1,
     "ES384": SECP384R1,
     "ES512": SECP521R1,
 }
-HASH_BITS = ("256", "384", "512")
-SHARED_SECRET_ALGORITHMS = tuple(f"HS{bits}" for bits in HASH_BITS)
-RSA_ALGORITHMS = tuple(f"{scheme}{bits}" for scheme in ("RS", "PS") for bits in HASH_BITS)
-ALGORITHMS = (*SHARED_SECRET_ALGORITHMS, *RSA_ALGORITHMS, *CURVES, "EdDSA")
-"""Those of RFC 7518 and RFC 8037; no other is accepted."""
+RSA_ALGORITHMS = tuple(name for name in ALGORITHMS if name[:2] in ("RS", "PS"))
 
 MIN_RSA_BITS = 2048
 """RFC 7518 §3.3."""
 
 # Usable in PyJWT as it is; Any because the union of key classes differs between its versions.
 Key = Any
-
-
-@dataclass(frozen=True)
-class KeyConfig:
-    """How tokens are verified and minted.
-
-    `public_key` and `private_key` are PEM texts, `jwks` is the path or the http(s) URL of a JSON
-    Web Key Set. A private key beside a JWKS mints tokens that only bridges with the same key
-    accept, next to those of the JWKS's issuer. `issuer` and `audience` are required of every token
-    where they are set.
-    `leeway_seconds` allows for clocks that differ.
-    """
-
-    algorithm: str = "HS256"
-    secret: str | None = field(default=None, repr=False)
-    public_key: str | None = None
-    private_key: str | None = field(default=None, repr=False)
-    jwks: str | None = None
-    issuer: str | None = None
-    audience: str | None = None
-    leeway_seconds: float = 0.0
-    default_ttl_seconds: int = 86_400
-    max_ttl_seconds: int = 30 * 86_400
 
 
 class KeySource(Protocol):
@@ -117,41 +97,14 @@ class OwnKeyBeside:
         return self._key if kid == self._kid else await self._others.key_for(kid)
 
 
-def check_config(config: KeyConfig) -> None:
-    """Raise `StartError` where the settings do not fit the algorithm or each other."""
-    if config.algorithm not in ALGORITHMS:
-        raise StartError(
-            f"JWT algorithm {config.algorithm!r} is not supported; choose one of"
-            f" {', '.join(ALGORITHMS)}"
-        )
-    asymmetric = config.public_key or config.private_key or config.jwks
-    if config.algorithm in SHARED_SECRET_ALGORITHMS:
-        if asymmetric:
-            raise StartError(
-                f"the JWT algorithm is {config.algorithm} and a public key, private key or JWKS is"
-                " configured: choose its algorithm, such as RS256, ES256 or EdDSA, or remove it"
-            )
-    elif not asymmetric:
-        raise StartError(
-            f"the JWT algorithm {config.algorithm} needs a public key, a private key or a JWKS"
-        )
-    if config.jwks and config.public_key:
-        raise StartError("a JWKS and a JWT public key are both configured: keep one of them")
-    if not 1 <= config.default_ttl_seconds <= config.max_ttl_seconds:
-        raise StartError(
-            f"the default lifetime of a token ({config.default_ttl_seconds} s) must be at least 1"
-            f" and at most the longest one ({config.max_ttl_seconds} s)"
-        )
-
-
 def static_keys(config: KeyConfig) -> tuple[Key, Key | None]:
     """Give the key that verifies and, where there is one, the key that signs.
 
     Raises `StartError` for a key that cannot be read, is of another kind than the algorithm needs,
     or whose two halves do not belong together.
     """
-    if config.algorithm in SHARED_SECRET_ALGORITHMS:
-        secret = _checked_secret(config.secret, config.algorithm)
+    if config.shares_secret:
+        secret = _checked_secret(config.secret or "", config.algorithm)
         return secret, secret
     private: Key = _private_key(config.private_key) if config.private_key else None
     public = _public_key(config.public_key) if config.public_key else private.public_key()
@@ -188,16 +141,7 @@ def key_id(public: Key) -> str:
     return f"bridge-{hashlib.sha256(content).hexdigest()[:16]}"
 
 
-def _checked_secret(secret: str | None, algorithm: str) -> str:
-    least = int(algorithm[2:]) // 8  # as long as the hash that it keys (RFC 7518 §3.2)
-    remedy = f"make one: openssl rand -hex {least}"
-    if not secret:
-        raise StartError(f"the JWT algorithm {algorithm} needs a secret; {remedy}")
-    if len(secret.encode()) < least:
-        raise StartError(
-            f"the JWT secret has {len(secret.encode())} bytes; {algorithm} needs at least {least}"
-            f" (RFC 7518); {remedy}"
-        )
+def _checked_secret(secret: str, algorithm: str) -> str:
     try:
         jwt.encode({}, secret, algorithm=algorithm)
     except jwt.InvalidKeyError:  # a PEM or a JWK given as the secret is known to whoever verifies
@@ -224,3 +168,66 @@ def _public_key(pem: str) -> Key:
             "the JWT public key is not a PEM public key (BEGIN PUBLIC KEY); from a private key:"
             " openssl pkey -in private.pem -pubout"
         ) from None
+
+
+FILE_NAME = "jwt-secret"
+
+SECRET_BYTES = 64
+"""As many as the largest hash needs (RFC 7518 §3.2)."""
+
+SHORTEST = 32
+"""What HS256 needs; in characters, which are bytes here."""
+
+
+def load_or_create_secret(data_dir: Path) -> str:
+    """Read the secret of this data folder, making it (and the folder) first if there is none.
+
+    Processes that start at the same moment end with the same secret. Raises `StartError` where the
+    file can be read by others, is too short to be a secret, or cannot be read or made.
+    """
+    path = data_dir / FILE_NAME
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            _create(path)
+        return _load(path)
+    except OSError as error:
+        raise StartError(
+            f"the JWT secret {path} cannot be read or made: {error.strerror}; make the data folder"
+            " writable, choose another, or set BRIDGE_JWT_SECRET"
+        ) from error
+
+
+def _create(path: Path) -> None:
+    """Write a whole file under another name, then link it: no reader ever sees half a secret."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(secrets.token_hex(SECRET_BYTES // 2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            path.hardlink_to(draft)
+        except FileExistsError:
+            return  # another process was faster; its secret is the one
+    finally:
+        draft.unlink()
+
+
+def _load(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise StartError(
+                f"the JWT secret {path} is open to other users ({stat.filemode(mode)}), who could"
+                f" sign tokens with it; close it: chmod 600 {path}. If it may have been read,"
+                " delete it and start again: every token made with it then ends"
+            )
+        secret = file.read().strip()
+    if len(secret) < SHORTEST:
+        raise StartError(
+            f"the JWT secret {path} is empty or too short ({len(secret)} characters, at least"
+            f" {SHORTEST} are needed); delete it, and the bridge makes a new one"
+        )
+    return secret

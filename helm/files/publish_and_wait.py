@@ -3,7 +3,7 @@
 import os
 import uuid
 
-from bridge.cli.token import make
+from bridge.cli.signing import make
 from bridge.client import EventClient
 
 token = os.environ.get("JWT_TOKEN") or make("helm-test", None, "helm-test", "10m", None, None)

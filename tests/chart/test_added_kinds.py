@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from tests.chart.spoiling import GONE, sample, spoilt
-from tests.support.manifests import Check, Object, added
+from tests.support.manifests import Check, Object, added, faults
 
-SCHEMAS = Path(__file__).with_name("crds")
+VALID = partial(added.valid, Path(__file__).with_name("crds"))
+CHECKS: list[Check] = [added.well_formed, added.scraped, VALID]
 SPOILT: list[tuple[Check, str, str, Any, str]] = [
     (added.well_formed, "HTTPRoute/shop", "apiVersion", "gateway.networking.k8s.io/v1beta1", "not"),
     (added.well_formed, "HTTPRoute/shop", "spec/parentRefs", [], "no spec.parentRefs"),
@@ -22,20 +23,12 @@ SPOILT: list[tuple[Check, str, str, Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize("check", [added.well_formed, added.scraped])
-def test_they_are_well_formed(check: Check, objects: list[Object]) -> None:
-    problems = list(check(objects))
-    assert not problems, "\n".join(problems)
+def test_they_are_well_formed_and_what_their_schemas_say(objects: list[Object]) -> None:
+    assert faults(CHECKS, objects) == {}
 
 
-def test_they_are_what_their_schemas_say(objects: list[Object]) -> None:
-    problems = list(added.valid(SCHEMAS, objects))
-    assert not problems, "\n".join(problems)
-
-
-@pytest.mark.parametrize("check", [added.well_formed, added.scraped])
-def test_good_ones_pass(check: Check) -> None:
-    assert list(check(sample())) == []
+def test_good_ones_pass() -> None:
+    assert faults(CHECKS, sample()) == {}
 
 
 @pytest.mark.parametrize(("check", "name", "path", "value", "said"), SPOILT)
@@ -54,7 +47,5 @@ def test_spoilt_ones_are_refused(check: Check, name: str, path: str, value: Any,
     ],
 )
 def test_schemas_refuse_more(name: str, path: str, value: Any, said: str) -> None:
-    check = partial(added.valid, SCHEMAS)
-    assert list(check(sample())) == []
-    problems = list(check(spoilt(name, path, value)))
+    problems = list(VALID(spoilt(name, path, value)))
     assert any(said in problem for problem in problems), problems

@@ -1,6 +1,6 @@
 """What the chart renders is what a cluster takes and runs well."""
 
-import pytest
+from functools import partial
 
 from tests.chart.agents import agent
 from tests.chart.valuesets import ValueSet
@@ -9,6 +9,7 @@ from tests.support.manifests import (
     Check,
     Object,
     at,
+    faults,
     mounts,
     names,
     of_kind,
@@ -36,18 +37,12 @@ OWN_CHECKS: list[Check] = [resources.given, workloads.service_links]
 """What the chart answers for in its own objects, and leaves to NATS's chart in those."""
 
 
-@pytest.mark.parametrize(
-    "check", CHECKS, ids=lambda check: f"{check.__module__.rpartition('.')[2]}.{check.__name__}"
-)
-def test_it_runs_well(check: Check, objects: list[Object]) -> None:
-    problems = list(check(objects))
-    assert not problems, "\n".join(problems)
+def test_it_runs_well(objects: list[Object]) -> None:
+    assert faults(CHECKS, objects) == {}
 
 
-@pytest.mark.parametrize("check", OWN_CHECKS, ids=lambda check: check.__name__)
-def test_its_own_objects_run_well(check: Check, objects: list[Object]) -> None:
-    problems = list(check([one for one in objects if not of_nats(one)]))
-    assert not problems, "\n".join(problems)
+def test_its_own_objects_run_well(objects: list[Object]) -> None:
+    assert faults(OWN_CHECKS, [one for one in objects if not of_nats(one)]) == {}
 
 
 def of_nats(one: Object) -> bool:
@@ -55,10 +50,10 @@ def of_nats(one: Object) -> bool:
     return labels.get("app.kubernetes.io/component") in {"nats", "nats-box"}
 
 
-@pytest.mark.parametrize("version", schemas.versions())
-def test_kubernetes_takes_it(version: str, objects: list[Object]) -> None:
-    problems = list(schemas.valid(version, objects))
-    assert not problems, "\n".join(problems)
+def test_every_kubernetes_takes_it(objects: list[Object]) -> None:
+    checks = {version: partial(schemas.valid, version) for version in schemas.versions()}
+    problems = {version: list(check(objects)) for version, check in checks.items()}
+    assert {version: told for version, told in problems.items() if told} == {}
 
 
 def test_what_it_refers_to_is_there(values: ValueSet, objects: list[Object]) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from tests.chart.conftest import Render
 from tests.chart.starting import Load, bridges
-from tests.chart.valuesets import SETS, ValueSet
+from tests.chart.valuesets import SETS, ValueSet, in_turn
 from tests.support.helm import HELMS, text_of
 from tests.support.manifests import (
     Object,
@@ -20,6 +20,7 @@ from tests.support.manifests import (
     where,
 )
 
+CHART_NAME = "agent-event-bridge"
 LONG = "a-release-whose-name-is-as-long-as-helm-lets-it-be-53"
 OVERRIDES: dict[str, dict[str, Any]] = {
     "nothing": {},
@@ -52,8 +53,14 @@ def test_a_long_release_name_fits(values: ValueSet, render: Render) -> None:
     assert not problems, "\n".join(problems)
 
 
-@pytest.mark.parametrize("release", ["demo", LONG, "agent-event-bridge"])
-@pytest.mark.parametrize("override", OVERRIDES)
+@pytest.mark.parametrize(
+    ("override", "release"),
+    [
+        *in_turn(OVERRIDES, ("demo", LONG, CHART_NAME)),
+        ("nothing", LONG), ("nothing", CHART_NAME),
+        ("nameOverride", LONG), ("long nameOverride", "demo"),
+    ],
+)  # fmt: skip
 def test_overrides_hold_together(override: str, release: str, render: Render) -> None:
     values = OVERRIDES[override] | {"networkPolicy": {"enabled": True}}
     problems = named_well(render(text_of(values), name=release))
@@ -69,7 +76,7 @@ def test_overrides_are_what_names_are_made_of(render: Render) -> None:
         return str(one["metadata"]["name"])
 
     assert service("demo") == "demo-agent-event-bridge"
-    assert service("agent-event-bridge") == "agent-event-bridge"
+    assert service(CHART_NAME) == CHART_NAME
     assert service("demo", fullnameOverride="events") == "events"
     assert service("demo", nameOverride="events") == "demo-events"
 
@@ -84,8 +91,7 @@ def test_the_namespace_is_the_releases(render: Render) -> None:
     assert {at(one, "metadata.namespace") for one in own} == {"elsewhere"}
 
 
-@pytest.mark.parametrize("other", ["other", "demo-2", "dem"])
-@pytest.mark.parametrize("values", SETS, ids=str)
+@pytest.mark.parametrize(("values", "other"), in_turn(SETS, ("other", "demo-2", "dem")), ids=str)
 def test_two_releases_live_side_by_side(values: ValueSet, other: str, render: Render) -> None:
     one, two = render(values.text), render(values.text, name=other)
     clashing = {where(thing) for thing in one} & {where(thing) for thing in two}
@@ -116,25 +122,22 @@ def caught(own: list[Object], others: list[Object]) -> list[str]:
     return found
 
 
+HOSTS: list[tuple[str, dict[str, Any], str]] = [
+    ("demo", {}, "nats://demo-nats.agents:4222"),
+    ("nats", {}, "nats://nats.agents:4222"),
+    ("my-nats-2", {}, "nats://my-nats-2.agents:4222"),
+    ("demo", {"nameOverride": "bus"}, "nats://demo-bus.agents:4222"),
+    ("bus-1", {"nameOverride": "bus"}, "nats://bus-1.agents:4222"),
+    ("demo", {"fullnameOverride": "stream"}, "nats://stream.agents:4222"),
+    ("demo", {"fullnameOverride": "s" * 70}, f"nats://{'s' * 63}.agents:4222"),
+    (LONG, {"nameOverride": "a-long-name"}, f"nats://{(LONG + '-a-long-name')[:63]}.agents:4222"),
+    ("demo", {"config": {"nats": {"port": 4333}}}, "nats://demo-nats.agents:4333"),
+]
+
+
 @pytest.mark.parametrize(
-    ("release", "nats", "host"),
-    [
-        ("demo", {}, "nats://demo-nats.agents:4222"),
-        ("nats", {}, "nats://nats.agents:4222"),
-        ("my-nats-2", {}, "nats://my-nats-2.agents:4222"),
-        ("demo", {"nameOverride": "bus"}, "nats://demo-bus.agents:4222"),
-        ("bus-1", {"nameOverride": "bus"}, "nats://bus-1.agents:4222"),
-        ("demo", {"fullnameOverride": "stream"}, "nats://stream.agents:4222"),
-        ("demo", {"fullnameOverride": "s" * 70}, f"nats://{'s' * 63}.agents:4222"),
-        (
-            LONG,
-            {"nameOverride": "a-long-name"},
-            f"nats://{(LONG + '-a-long-name')[:63]}.agents:4222",
-        ),
-        ("demo", {"config": {"nats": {"port": 4333}}}, "nats://demo-nats.agents:4333"),
-    ],
+    ("release", "nats", "host", "helm"), [(*case, helm) for case, helm in in_turn(HOSTS, HELMS)]
 )
-@pytest.mark.parametrize("helm", HELMS)
 def test_the_bundled_nats_is_found_under_its_name(
     helm: str, release: str, nats: dict[str, Any], host: str, render: Render, load: Load
 ) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from functools import reduce
+from itertools import combinations, permutations
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from bridge.errors import StartError
 from bridge.settings import Settings, load_settings
 from tests.chart.conftest import Render
 from tests.chart.starting import Load, bridges
+from tests.chart.valuesets import in_turn
 from tests.support.helm import CHART, HELMS, HelmRefused, text_of
 from tests.support.manifests import Object, at, of_kind
 
@@ -116,13 +119,30 @@ LARGE: Any = {"config": {"merge": {"max_payload": "<< 64MB >>"}}}
 """Values of NATS with which it takes the largest of events."""
 
 
-@pytest.mark.parametrize("name", REACHABLE)
-def test_a_setting_arrives(name: str, render: Render, load: Load) -> None:
-    value = another(name)
-    objects = render(text_of({"settings": {name: value}, "nats": LARGE}))
+def apart(names: list[str]) -> list[list[str]]:
+    """Choose groups so that for any two names there is one with the first and without the second.
+
+    Each name is in a different half of all groups, so no name's groups are among another's.
+    """
+    count = next(n for n in range(2, len(names) + 2) if comb(n, n // 2) >= len(names))
+    halves = dict(zip(names, combinations(range(count), count // 2), strict=False))
+    return [[name for name in names if group in halves[name]] for group in range(count)]
+
+
+def test_groups_hold_any_two_settings_apart() -> None:
+    groups = apart(REACHABLE)
+    for one, other in permutations(REACHABLE, 2):
+        assert any(one in group and other not in group for group in groups), (one, other)
+
+
+@pytest.mark.parametrize("given", apart(REACHABLE), ids=lambda given: f"{len(given)}-settings")
+def test_settings_arrive_without_each_other(given: list[str], render: Render, load: Load) -> None:
+    values = {name: another(name) for name in given}
+    objects = render(text_of({"settings": values, "nats": LARGE}))
     loaded = load(objects, bridges(objects)[0])
-    assert getattr(loaded, name) == value
-    assert getattr(loaded, name) != Settings.model_fields[name].get_default()
+    assert {name: getattr(loaded, name) for name in given} == values
+    defaults = {name: Settings.model_fields[name].get_default() for name in given}
+    assert [name for name in given if values[name] == defaults[name]] == []
 
 
 @pytest.mark.parametrize("helm", HELMS)
@@ -180,8 +200,7 @@ def test_a_setting_with_a_value_of_its_own_arrives(name: str, render: Render, lo
             assert found == expected
 
 
-@pytest.mark.parametrize("name", sorted(ELSEWHERE))
-@pytest.mark.parametrize("helm", HELMS)
+@pytest.mark.parametrize(("name", "helm"), in_turn(sorted(ELSEWHERE), HELMS))
 def test_what_has_a_value_of_its_own_is_refused_and_named(
     name: str, helm: str, render: Render
 ) -> None:

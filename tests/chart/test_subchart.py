@@ -9,8 +9,12 @@ import yaml
 
 import bridge
 from tests.chart.starting import Load, bridges
+from tests.chart.valuesets import in_turn
 from tests.support.helm import HELMS, Helm, HelmRefused, text_of
 from tests.support.manifests import (
+    Check,
+    Object,
+    faults,
     mounts,
     names,
     ports,
@@ -68,10 +72,15 @@ spec:
 SIDECARS_ONLY = {NAME: {"deployment": {"enabled": False}}, "global": {"team": "agents"}}
 
 
-@pytest.fixture(scope="module", params=["folder", "archive"])
-def parent(
-    request: pytest.FixtureRequest, chart: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+@pytest.fixture(scope="module", params=in_turn(("folder", "archive"), HELMS), ids="-".join)
+def form(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """How the chart is in its parent, and which Helm reads it."""
+    found: tuple[str, str] = request.param
+    return found
+
+
+@pytest.fixture(scope="module")
+def parent(form: tuple[str, str], chart: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A chart of somebody else's that depends on this one, as a folder or packaged."""
     folder = tmp_path_factory.mktemp("parent")
     (folder / "charts").mkdir()
@@ -79,16 +88,22 @@ def parent(
     (folder / "templates" / "agents.yaml").write_text(AGENTS)
     about: dict[str, Any] = {"apiVersion": "v2", "name": "parent", "version": "1.0.0"}
     (folder / "Chart.yaml").write_text(yaml.safe_dump(about | {"dependencies": [DEPENDENCY]}))
-    if request.param == "folder":
+    if form[0] == "folder":
         shutil.copytree(chart, folder / "charts" / NAME)
     else:
         HELMS["helm3"].package(chart, folder / "charts")
     return folder
 
 
-@pytest.fixture(params=HELMS)
-def helm(request: pytest.FixtureRequest) -> Helm:
-    return HELMS[request.param]
+@pytest.fixture(scope="module")
+def helm(form: tuple[str, str]) -> Helm:
+    return HELMS[form[1]]
+
+
+@pytest.fixture(scope="module")
+def objects(parent: Path, helm: Helm) -> list[Object]:
+    """What the parent renders where there are sidecars alone; not to be changed."""
+    return helm.template(parent, text_of(SIDECARS_ONLY))
 
 
 def test_it_lints_within_its_parent(parent: Path, helm: Helm) -> None:
@@ -111,8 +126,8 @@ def test_its_own_values_are_still_checked(parent: Path, helm: Helm) -> None:
         helm.template(parent, text_of({NAME: {"replicas": 3}}))
 
 
-def test_for_sidecars_alone_it_makes_what_they_mount(parent: Path, helm: Helm) -> None:
-    found = {where(one) for one in helm.template(parent, text_of(SIDECARS_ONLY))}
+def test_for_sidecars_alone_it_makes_what_they_mount(objects: list[Object]) -> None:
+    found = {where(one) for one in objects}
     assert "ConfigMap/demo-agent-event-bridge" in found
     assert f"Service/demo-{NAME}" not in found
     assert f"Deployment/demo-{NAME}" not in found
@@ -120,28 +135,21 @@ def test_for_sidecars_alone_it_makes_what_they_mount(parent: Path, helm: Helm) -
     assert kinds & {"HorizontalPodAutoscaler", "PodDisruptionBudget", "Ingress", "Pod"} == set()
 
 
-@pytest.mark.parametrize(
-    "check",
-    [
+def test_a_pod_with_a_sidecar_runs_well(objects: list[Object]) -> None:
+    checks: list[Check] = [
         names.unique, names.environment, names.nulls, ports.of_containers, ports.of_probes,
         resources.of_containers, selectors.of_workloads, mounts.of_pods, mounts.rotated,
         restricted.restricted,
-    ],
-    ids=lambda check: check.__name__,
-)  # fmt: skip
-def test_a_pod_with_a_sidecar_runs_well(check: Any, parent: Path, helm: Helm) -> None:
-    problems = list(check(helm.template(parent, text_of(SIDECARS_ONLY))))
-    assert not problems, "\n".join(problems)
+    ]  # fmt: skip
+    assert faults(checks, objects) == {}
 
 
-def test_kubernetes_takes_a_pod_with_a_sidecar(parent: Path, helm: Helm) -> None:
-    objects = helm.template(parent, text_of(SIDECARS_ONLY))
+def test_kubernetes_takes_a_pod_with_a_sidecar(objects: list[Object]) -> None:
     for version in schemas.versions():
         assert list(schemas.valid(version, objects)) == []
 
 
-def test_a_sidecar_would_start(parent: Path, helm: Helm, load: Load) -> None:
-    objects = helm.template(parent, text_of(SIDECARS_ONLY))
+def test_a_sidecar_would_start(objects: list[Object], load: Load) -> None:
     (pod,) = bridges(objects)
     settings = load(objects, pod)
     assert where(pod.owner) == "Deployment/demo-agents"
@@ -150,8 +158,8 @@ def test_a_sidecar_would_start(parent: Path, helm: Helm, load: Load) -> None:
     assert settings.key_configured
 
 
-def test_a_sidecar_starts_before_its_agent_and_ends_after(parent: Path, helm: Helm) -> None:
-    (pod,) = bridges(helm.template(parent, text_of(SIDECARS_ONLY)))
+def test_a_sidecar_starts_before_its_agent_and_ends_after(objects: list[Object]) -> None:
+    (pod,) = bridges(objects)
     (sidecar,) = pod.spec["initContainers"]
     assert sidecar["restartPolicy"] == "Always"
     assert "startupProbe" in sidecar

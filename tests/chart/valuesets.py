@@ -1,9 +1,15 @@
-"""The sets of values that the chart is rendered with: its own, and every file in helm/ci."""
+"""The sets of values that the chart is rendered with: every file in helm/ci."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import cycle
+from typing import TypeVar
 
 from tests.support.helm import CHART
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 _EXTERNAL = re.compile(r"^# external: (\w+/\S+)$", re.MULTILINE)
 
@@ -25,7 +31,13 @@ class ValueSet:
 
 
 FILES = sorted((CHART / "ci").glob("*-values.yaml"))
-SETS = [
-    ValueSet("no-values", ""),
-    *(ValueSet(path.name.removesuffix("-values.yaml"), path.read_text()) for path in FILES),
-]
+SETS = [ValueSet(path.name.removesuffix("-values.yaml"), path.read_text()) for path in FILES]
+
+
+def in_turn(cases: Iterable[T], others: Iterable[U]) -> list[tuple[T, U]]:
+    """Pair every case with one of the others, which take turns.
+
+    Where what may go wrong with a case has nothing to do with which of the others it meets, each
+    of both is tried in a fraction of all pairs.
+    """
+    return list(zip(cases, cycle(others), strict=False))

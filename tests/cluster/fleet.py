@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from tests.support import BridgeProcess, asking, eventually
+from tests.support.bridges import HASTY
 from tests.support.cluster import NatsCluster
 from tests.support.natsservers import free_port
 
@@ -17,6 +18,9 @@ _CONNECTED = re.compile(r"connected to NATS \S+ at [\d.]+:(\d+)")
 class FleetBridge(BridgeProcess):
     """A bridge that keeps its port, and its logs, when it is started again."""
 
+    times = HASTY | {"look": 1.0, "answer": 1.5, "ping": 2}
+    """Not the shortest: three servers that share a small machine take a while to answer."""
+
     def __init__(self, folder: Path, cluster: NatsCluster, nats_url: str) -> None:
         port = free_port()
         super().__init__(
@@ -26,6 +30,7 @@ class FleetBridge(BridgeProcess):
             stream_replicas="3",
             ack_wait_seconds="3",
             log_level="debug",
+            drain_seconds="1",
             nats_name=f"bridge/test/{folder.name}",
         )
         self.url = f"http://127.0.0.1:{port}"

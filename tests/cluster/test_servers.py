@@ -1,4 +1,4 @@
-"""nats-servers that are restarted, lose their leadership or die for good, under load."""
+"""nats-servers that are restarted, hang, lose their leadership or die for good, under load."""
 
 import pytest
 
@@ -24,6 +24,19 @@ def test_a_server_that_dies_for_good_is_not_missed(scene: Scene) -> None:
     scene.await_another_leader(victim)
     assert scene.finish() > 0
     assert not scene.cluster[victim].running
+
+
+def test_a_server_that_hangs_and_comes_back_is_survived(scene: Scene) -> None:
+    """Its connections stay open: nobody is told of it, nor of its return."""
+    victim = scene.start_with_all_on_one_server()
+    scene.cluster.pause(victim)
+    scene.await_another_leader(victim)
+    for bridge in scene.bridges:
+        bridge.await_other_server(victim)
+    scene.load.goes_on(f"the load while {victim} hangs")
+    scene.load.ghosts = True
+    scene.cluster.heal(STREAM)
+    assert scene.finish() > 0
 
 
 def test_leaders_that_move_time_and_again_cost_nothing(scene: Scene) -> None:

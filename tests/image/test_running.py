@@ -78,7 +78,7 @@ def test_nothing_is_written_where_it_could_be(run_bridge: Run) -> None:
     [
         ({"nats_url": UNREACHED}, "BRIDGE_JWT_SECRET"),
         ({"jwt_secret": SECRET}, "BRIDGE_NATS_URL"),
-        ({"jwt_secret": SECRET, "nats_url": UNREACHED, "prot": "1"}, "did you mean port?"),
+        ({"jwt_secret": SECRET, "nats_url": UNREACHED, "prot": "1"}, "did you mean `port`?"),
         ({"host": "127.0.0.1", "nats_url": UNREACHED}, "Read-only file system"),
     ],
     ids=["no-key", "no-nats", "misspelt", "no-key-on-loopback"],

@@ -3,7 +3,6 @@
 import time
 import uuid
 from collections.abc import Iterable
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -83,12 +82,7 @@ class Agent:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -3,7 +3,6 @@
 import socket
 from datetime import datetime, timedelta
 from http.client import parse_headers
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -21,6 +20,7 @@ ERRORS = {
     "REQ_001": (400, "bad_request"),
     "REQ_002": (404, "not_found"),
     "REQ_003": (405, "method_not_allowed"),
+    "REQ_005": (408, "request_timeout"),
 }
 
 
@@ -62,6 +62,12 @@ class RawConnection:
         self._socket = socket.create_connection((host, int(port)), timeout=10)
         self._file = self._socket.makefile("rb")
 
+    @property
+    def port(self) -> int:
+        """The port at this end."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
     def send(self, request: bytes) -> None:
         self._socket.sendall(request)
 
@@ -84,11 +90,6 @@ class RawConnection:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
         self._socket.close()

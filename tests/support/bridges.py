@@ -1,5 +1,6 @@
 """A bridge as users run it: a process started with `bridge serve`."""
 
+import json
 import os
 import re
 import signal
@@ -14,6 +15,22 @@ from tests.support.waiting import eventually
 SECRET = "a secret for tests that is long enough to sign with"
 LOGINS = {"nats_user", "nats_token", "nats_nkey_file", "nats_credentials_file"}
 BRIDGE = str(Path(sys.executable).parent / "bridge")
+ROOT = Path(__file__).parent.parent.parent
+
+Times = dict[str, float]
+HASTY: Times = {
+    "greeting": 2,
+    "ping": 1,
+    "pong": 1,
+    "goodbye": 0.5,
+    "look": 0.5,
+    "answer": 1.0,
+    "look_again": 0.2,
+    "patience": 3.0,
+    "abandoned": 2.0,
+    "unknown": 8.0,
+}
+"""`bridge.jetstream.Times` for bridges that are to find out soon what a test has broken."""
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
@@ -26,12 +43,16 @@ class BridgeProcess:
     """One `bridge serve` on a free port; settings are keyword arguments without the prefix.
 
     It logs in to a server that demands it (`NatsServer.login_of`), unless it is given a login.
+    With `times` it is `bridge serve` but for those.
     """
+
+    times: Times | None = None
 
     def __init__(self, folder: Path, nats_url: str | None = None, **settings: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         login = {} if settings.keys() & LOGINS else NatsServer.login_of(nats_url)
         given = {"port": "0", "data_dir": str(folder / "data"), "log_format": "json"}
+        given |= {"drain_seconds": "0.1"}  # nothing balances load between tests
         given |= login | settings
         if nats_url is not None:
             given |= {"nats_url": nats_url}
@@ -59,7 +80,7 @@ class BridgeProcess:
         path = self._folder / "bridge.log"
         with path.open("wb") as log:
             self._process = subprocess.Popen(
-                [BRIDGE, "serve"], env=self._environment, cwd=self._folder, stderr=log
+                self._command(), env=self._environment, cwd=self._folder, stderr=log
             )
         self.url = eventually(self._listening, what="the bridge")
         if ready:
@@ -86,6 +107,12 @@ class BridgeProcess:
 
     def kill(self) -> None:
         self.stop(signal.SIGKILL)
+
+    def _command(self) -> list[str]:
+        if self.times is None:
+            return [BRIDGE, "serve"]
+        self._environment["PYTHONPATH"] = str(ROOT)  # the tests are not installed
+        return [sys.executable, "-m", "tests.support.serving", json.dumps(self.times)]
 
     def _listening(self) -> str:
         assert self._process is not None

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import Coroutine, Iterator
-from types import TracebackType
 from typing import Any, Self
 
 from bridge.client import AsyncEventClient, Event, EventClient
@@ -44,6 +43,9 @@ class Blocking:
     def on(self, *args: Any, **options: Any) -> Any:
         return self.client.on(*args, **options)
 
+    def work(self, *args: Any, **options: Any) -> Any:
+        return self.client.work(*args, **options)
+
     def stop(self, listener: Any, **options: Any) -> None:
         listener.stop(**options)
 
@@ -53,12 +55,7 @@ class Blocking:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -88,6 +85,12 @@ class Awaiting(Blocking):
             return self._client.on(*args, **options)
 
         return self._loop.run(listen())
+
+    def work(self, *args: Any, **options: Any) -> Any:
+        async def begin() -> Any:
+            return self._client.work(*args, **options)
+
+        return self._loop.run(begin())
 
     def stop(self, listener: Any, **options: Any) -> None:
         self._loop.run(listener.stop(**options))

@@ -20,7 +20,7 @@ log = logging.getLogger("tests.load")
 
 TYPE = "work"
 PINS = 3
-POLL_SECONDS = 4.0
+POLL_SECONDS = 1.0
 PACE_SECONDS = 0.15
 PAUSE_SECONDS = 0.1
 COMPLETE_SECONDS = 60.0

@@ -149,6 +149,11 @@ class NatsServer:
     def log(self) -> str:
         return (self._folder / "nats.log").read_text()
 
+    def configure(self, more: str) -> None:
+        """Add to its configuration, from the next start on."""
+        with self._config.open("a") as config:
+            config.write(f"\n{more}\n")
+
     def start(self) -> "NatsServer":
         with (self._folder / "nats.log").open("ab") as log:
             self._process = subprocess.Popen(

@@ -5,7 +5,6 @@ import socket
 import threading
 from collections.abc import Callable
 from functools import partial
-from types import TracebackType
 from typing import Protocol, Self
 from urllib.parse import urlparse
 
@@ -118,12 +117,7 @@ class Proxy:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

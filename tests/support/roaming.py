@@ -1,6 +1,5 @@
 """An agent that knows several bridges, and goes to the next when one cannot serve it."""
 
-from types import TracebackType
 from typing import Any, Self
 
 import httpx
@@ -46,11 +45,6 @@ class RoamingAgent:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for bridge in self._bridges:
             bridge.close()

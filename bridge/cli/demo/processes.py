@@ -1,20 +1,26 @@
-"""The demo's processes: a bridge and the agents, each of which ends when the demo does."""
+"""The demo's processes: a bridge and the agents, each of which ends when the demo does.
+
+Run as `python -m bridge.cli.demo.processes PARENT_PID serve` or `… PARENT_PID ROLE WORKFLOW SPEED`
+it is one of them.
+"""
 
 import contextlib
+import ctypes
 import json
 import os
+import platform
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-from bridge.cli.demo.reports import Report, read_report
-from bridge.cli.probe import look
+from bridge.cli.demo.account import Report, read_report
+from bridge.cli.doctor import look
 from bridge.errors import StartError
 
 START_SECONDS = 30.0
@@ -39,12 +45,7 @@ class Company:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end()
 
     def start_bridge(self, secret: str) -> str:
@@ -72,6 +73,10 @@ class Company:
         environment = {"SIDECAR_URL": f"{url}/api", "JWT_TOKEN": token, "AGENT_ID": role}
         process = self._start(role, [role, *args], environment, stdout=subprocess.PIPE)
         threading.Thread(target=self._listen, args=(role, process), daemon=True).start()
+
+    def kill(self, name: str) -> None:
+        """Kill a process as a crash would: it gets no chance to say or to give back anything."""
+        self._processes[name].kill()
 
     def exit_status(self, name: str) -> int:
         """Wait for a process that has closed its output and give its exit status."""
@@ -103,7 +108,7 @@ class Company:
             for key, value in os.environ.items()
             if key in _KEPT or not key.startswith(("BRIDGE_", "SIDECAR_", "JWT_", "AGENT_"))
         }
-        program = [sys.executable, "-m", "bridge.cli.demo.child", str(os.getpid()), *args]
+        program = [sys.executable, "-m", "bridge.cli.demo.processes", str(os.getpid()), *args]
         with self._log(name).open("wb") as log:
             self._processes[name] = subprocess.Popen(  # noqa: S603 - ourselves
                 program,
@@ -132,3 +137,48 @@ def _ready(url: str) -> bool:
         return look(f"{url}/readyz").status == 200
     except OSError:
         return False
+
+
+PR_SET_PDEATHSIG = 1
+"""prctl(2): ask for a signal when the parent dies."""
+
+
+def end_with(parent: int) -> None:
+    """Be ended when the parent is, however that ends; Linux only."""
+    if platform.system() != "Linux":
+        return
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), "prctl")
+    if os.getppid() != parent:  # it died before we asked
+        raise SystemExit("the demo is gone")
+
+
+def act(role: str, workflow: str, speed: float) -> None:
+    """Be one of the agents, at the bridge and with the token that the environment names."""
+    from bridge.cli.demo.account import ReportingTransport  # noqa: PLC0415 - not for the bridge
+    from bridge.cli.demo.roles import ROLES, Scene, StoryBroken  # noqa: PLC0415 - the same
+    from bridge.client import EventClient, Unreachable  # noqa: PLC0415 - the same
+    from bridge.errors import BridgeError  # noqa: PLC0415 - the same
+
+    try:
+        with ReportingTransport() as wire, EventClient(transport=wire) as client:
+            ROLES[role].act(Scene(client, workflow, speed))
+    except (BridgeError, Unreachable, StoryBroken) as error:
+        raise SystemExit(f"{role}: {error}") from error
+
+
+def main(parent: str, what: str, *more: str) -> None:
+    """Be what is asked for."""
+    end_with(int(parent))
+    if what == "serve":
+        from bridge.cli import main as bridge  # noqa: PLC0415 - not for an agent
+
+        sys.argv = ["bridge", "serve"]
+        bridge()
+    else:
+        workflow, speed = more
+        act(what, workflow, float(speed))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

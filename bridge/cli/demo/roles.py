@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 from bridge.client import Event, EventClient
 from bridge.client.patterns import (
@@ -17,12 +17,17 @@ from bridge.client.patterns import (
     phased_workflow,
     request_response,
 )
+from bridge.client.readers import ReadOptions
 
 PATIENCE_SECONDS = 60.0
 COMPONENTS = {"api": "python-specialist", "worker": "go-specialist"}
 FAILING = "api"
 """The component whose first version does not pass the tests."""
 END = "release_announced"
+TESTERS = "testers"
+DOOMED, SUCCESSOR = "tester", "tester-2"
+"""The tester that is killed in the middle of its work, and the one that then starts."""
+SHORTEST_LEASE_SECONDS = 2.0
 
 
 class StoryBroken(Exception):
@@ -50,14 +55,23 @@ class Scene:
         self.publish("agent_completed", {"agent_type": agent_type, "status": "success"})
         self.wait(END)
 
-    def wait(self, *types: str, where: str = "", count: int = 1) -> list[Event]:
+    def wait(
+        self, *types: str, where: str = "", count: int = 1, **options: Unpack[ReadOptions]
+    ) -> list[Event]:
         """Wait for so many events and no more. Raises StoryBroken if they do not come."""
+        options["filter"] = where or None
         batch = self.client.wait(
-            *types, filter=where or None, count=count, limit=count, timeout=PATIENCE_SECONDS
+            *types, count=count, limit=count, timeout=PATIENCE_SECONDS, **options
         )
         if batch.timeout:
             raise StoryBroken(f"waited {PATIENCE_SECONDS:g} s in vain for {', '.join(types)}")
         return batch.events
+
+    def take_version(self) -> Event:
+        """Take the next version that is to be tested; it is this tester's until its lease ends."""
+        where = f"correlation_id:{self.workflow}.*"
+        lease = max(SHORTEST_LEASE_SECONDS, 3 / self.speed)
+        return self.wait("implementation_complete", where=where, group=TESTERS, lease=lease)[0]
 
     def of_workflow(self, *terms: str) -> str:
         """Write a filter for this workflow's events."""
@@ -109,12 +123,18 @@ def coder(component: str, scene: Scene) -> None:
     scene.complete(COMPONENTS[component])
 
 
+def doomed_tester(scene: Scene) -> None:
+    """Take a version to test, and never come to an end: the demo kills it meanwhile."""
+    scene.take_version()
+    time.sleep(PATIENCE_SECONDS)
+    raise StoryBroken("nobody has killed it")
+
+
 def tester(scene: Scene) -> None:
-    """Test every version of every component; one first version fails."""
+    """Test every version of every component, whoever had it before; one first version fails."""
     open_ones = set(COMPONENTS)
     while open_ones:
-        where = f"correlation_id:{scene.workflow}.*"
-        [built] = scene.wait("implementation_complete", where=where)
+        built = scene.take_version()
         component, number = built.data["result"]["component"], built.data["round"]
         scene.work(0.5)
         passed = component != FAILING or number > 1
@@ -128,6 +148,7 @@ def tester(scene: Scene) -> None:
         findings = [] if passed else ["login rejects valid users"]
         verdict = {"approved": passed, "round": number, "findings": findings}
         scene.client.publish("review_complete", verdict, correlation_id=built.correlation_id)
+        scene.client.ack(built)
     scene.complete("test-engineer")
 
 
@@ -173,7 +194,8 @@ ROLES: Mapping[str, Role] = {
     "architect": Role("chief-architect", architect),
     "coder-api": Role("python-specialist", partial(coder, "api")),
     "coder-worker": Role("go-specialist", partial(coder, "worker")),
-    "tester": Role("test-engineer", tester),
+    DOOMED: Role("test-engineer", doomed_tester),
+    SUCCESSOR: Role("test-engineer", tester),
     "security": Role("security-auditor", auditor),
     "devops": Role("devops-engineer", deployer),
 }

@@ -1,4 +1,4 @@
-"""`bridge demo` from its first process to its summary."""
+"""`bridge demo` from its first process to its summary, with a line for each thing done."""
 
 import queue
 import secrets
@@ -6,22 +6,102 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, Self
 
 import typer
+from rich import box
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
+from bridge.cli.demo.account import Account, AwaitedQuery, Report, Tally
 from bridge.cli.demo.processes import Company
-from bridge.cli.demo.roles import PATIENCE_SECONDS, ROLES
-from bridge.cli.demo.tally import Account, Tally
-from bridge.cli.demo.timeline import Timeline
-from bridge.cli.failures import client_errors, fail
-from bridge.cli.statuses import Status
+from bridge.cli.demo.roles import DOOMED, PATIENCE_SECONDS, ROLES, SUCCESSOR
+from bridge.cli.endings import Status, client_errors, fail, one_line
+from bridge.cli.tables import console
 from bridge.client import EventClient
 from bridge.tokens import KeyConfig, TokenAuthority
+
+COLOURS = dict(
+    zip(ROLES, ("cyan", "green", "yellow", "magenta", "white", "red", "blue"), strict=True)
+)
+NAME_WIDTH = max(map(len, ROLES)) + 1
+
+
+class Timeline:
+    """Prints lines as they come; on a terminal with a table of the agents under them."""
+
+    def __init__(self) -> None:
+        self._console = console()
+        self._began = time.monotonic()
+        self._states = dict.fromkeys(ROLES, "starts")
+        self._live: Live | None = None
+        if self._console.is_terminal:
+            self._live = Live(self._agents(), console=self._console, refresh_per_second=8)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, agent: str, report: Report) -> None:
+        """Tell of a report; a wait that merely goes on is not told again."""
+        match report.kind:
+            case "waits" if report.query is not None:
+                said = f"waits for {_asked(report.query)}"
+                if self._states[agent] != said:
+                    self._say(agent, said, report.at, said)
+            case "publishes":
+                self._say(agent, f"-> {report.event_type}", report.at, "works")
+            case "received":
+                self._say(
+                    agent, f"<- {report.event_type} from {report.publisher}", report.at, "works"
+                )
+
+    def killed(self, agent: str) -> None:
+        """Tell that an agent was killed with an event in hand."""
+        self._say(agent, f"is killed; {SUCCESSOR} takes its place", time.monotonic(), "killed")
+
+    def ended(self, agent: str) -> None:
+        """Tell that an agent has done its part."""
+        self._say(agent, "is done", time.monotonic(), "done")
+
+    def say(self, text: str) -> None:
+        """Print a line that is not an agent's."""
+        self._console.print(Text(text), soft_wrap=True)
+
+    def _say(self, agent: str, said: str, at: float, state: str) -> None:
+        self._states[agent] = state
+        line = Text(f"{at - self._began:7.3f} s  ")
+        line.append(f"{agent:<{NAME_WIDTH}}", COLOURS[agent])
+        line.append(one_line(said), "" if said.startswith(("->", "<-")) else "dim")
+        if self._live is not None:
+            self._live.update(self._agents())
+        self._console.print(line, soft_wrap=True)
+
+    def _agents(self) -> Table:
+        drawn = Table(box=box.ROUNDED, show_header=False, title="who waits for whom")
+        for agent, state in self._states.items():
+            drawn.add_row(Text(agent, COLOURS[agent]), ROLES[agent].agent_type, state)
+        return drawn
+
+
+def _asked(query: AwaitedQuery) -> str:
+    """Write what is waited for, without the workflow's ID, which all of it has."""
+    terms = [term for term in query.filter.split(",") if not term.startswith("correlation_id:")]
+    where = " and ".join(filter(None, terms))
+    types = query.types.replace(",", " or ")
+    return f"{types} with {where}" if where else types
+
 
 PROJECT = "demo"
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
@@ -35,7 +115,10 @@ def run(*, speed: float, keep: bool) -> None:
             typer.echo(sentence)
         if not account.clean:
             fail(Status.FAILED, "the account does not come out even")
-        typer.echo("Every event that an agent awaited was received exactly once.")
+        typer.echo(
+            "Every event that an agent awaited was received exactly once, but for the one that a "
+            "worker had in hand when it was killed: another did it."
+        )
 
 
 def _play(folder: Path, speed: float) -> Account:
@@ -47,18 +130,24 @@ def _play(folder: Path, speed: float) -> Account:
         typer.echo("Starting a bridge with a nats-server of its own …")
         url = company.start_bridge(secret)
         typer.echo(f"It listens on {url}; workflow {workflow}, {len(ROLES)} agents.")
-        for name, role in ROLES.items():
-            minted = keys.mint(agent_id=name, agent_type=role.agent_type, project=PROJECT)
-            company.start_agent(name, workflow, str(speed), url=url, token=minted.token)
-        _watch(company, tally)
+
+        def start(name: str) -> None:
+            kind = ROLES[name].agent_type
+            token = keys.mint(agent_id=name, agent_type=kind, project=PROJECT).token
+            company.start_agent(name, workflow, str(speed), url=url, token=token)
+
+        for name in ROLES:
+            if name != SUCCESSOR:
+                start(name)
+        _watch(company, tally, start)
         onlooker = keys.mint(agent_id="onlooker", project=PROJECT)
         with EventClient(f"{url}/api", onlooker.token, agent_id="onlooker") as client:
             return tally.account(client)
 
 
-def _watch(company: Company, tally: Tally) -> None:
-    """Show what the agents report until all of them have ended."""
-    left = set(ROLES)
+def _watch(company: Company, tally: Tally, start: Callable[[str], None]) -> None:
+    """Show what the agents report until all of them have ended; kill one with a task in hand."""
+    left, killed = set(ROLES), False
     with Timeline() as timeline:
         while left:
             try:
@@ -68,6 +157,14 @@ def _watch(company: Company, tally: Tally) -> None:
             if report is not None:
                 tally.take(name, report)
                 timeline.show(name, report)
+                if name == DOOMED and report.kind == "received":
+                    company.kill(name)
+                    killed = True
+                continue
+            if name == DOOMED and killed:
+                left.remove(name)
+                timeline.killed(name)
+                start(SUCCESSOR)
                 continue
             if company.exit_status(name) != 0:
                 fail(Status.FAILED, f"an agent has failed: {company.last_words(name)}")

@@ -5,12 +5,13 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from bridge.client.answers import Event, Published
+from bridge.client.answers import Published
 from bridge.client.calls import Calls
-from bridge.client.errors import TRANSIENT, Unreachable
+from bridge.client.flow import Flow
 from bridge.client.patterns.pattern import correlated, pattern
-from bridge.client.steps import Flow
+from bridge.client.replies import TRANSIENT, Unreachable
 from bridge.errors import BridgeError
+from bridge.events import Event
 
 log = logging.getLogger("bridge.client.patterns")
 

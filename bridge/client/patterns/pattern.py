@@ -6,7 +6,8 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from bridge.client.calls import Calls
 from bridge.client.clients import AsyncEventClient, EventClient
-from bridge.client.steps import Flow
+from bridge.client.flow import Flow
+from bridge.suggest import quoted
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -43,9 +44,5 @@ def correlated(correlation_id: str, *terms: tuple[str, str]) -> str:
     >>> print(correlated("issue-1", ("agent_type", "qa")))
     agent_type:"qa",correlation_id:"issue-1"
     """
-    return ",".join(_term(*term) for term in (*terms, ("correlation_id", correlation_id)))
-
-
-def _term(name: str, value: str) -> str:
-    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'{name}:"{quoted}"'
+    every = (*terms, ("correlation_id", correlation_id))
+    return ",".join(f"{name}:{quoted(value)}" for name, value in every)

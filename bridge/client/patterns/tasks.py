@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.client.answers import Event
 from bridge.client.calls import Calls
+from bridge.client.flow import Flow
 from bridge.client.patterns.pattern import correlated, pattern
-from bridge.client.steps import Flow
+from bridge.events import Event
 
 
 @dataclass(frozen=True, slots=True)

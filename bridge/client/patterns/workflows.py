@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bridge.client.answers import Event
 from bridge.client.calls import Calls
+from bridge.client.flow import Call, Flow
 from bridge.client.patterns.pattern import correlated, pattern
-from bridge.client.steps import Call, Flow
+from bridge.events import Event
 
 log = logging.getLogger("bridge.client.patterns")
 

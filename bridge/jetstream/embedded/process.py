@@ -14,9 +14,9 @@ from asyncio.subprocess import DEVNULL, Process
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
+from bridge.datafolder import PRIVATE_FILE, DataFolder, write_private
 from bridge.errors import StartError
-from bridge.jetstream.embedded.config import HOST, ServerConfig
-from bridge.jetstream.embedded.folder import PRIVATE_FILE, DataFolder, write_private
+from bridge.jetstream.embedded.nats_config import HOST, ServerConfig
 
 log = logging.getLogger("bridge.nats-server")
 
@@ -89,14 +89,16 @@ async def spawn(binary: str, folder: DataFolder) -> Process:
     return process
 
 
-async def wait_until_serving(process: Process, config: ServerConfig, folder: DataFolder) -> None:
+async def wait_until_serving(
+    process: Process, config: ServerConfig, folder: DataFolder, within: float = START_SECONDS
+) -> None:
     """Return when our server greets a client; JetStream has recovered its streams by then.
 
     Raises `StartError`, with the end of the log, when the process ends first or does not serve
-    within `START_SECONDS`.
+    `within` so many seconds.
     """
     try:
-        async with asyncio.timeout(START_SECONDS):
+        async with asyncio.timeout(within):
             while not await _greets(config):
                 if process.returncode is not None:
                     raise StartError(
@@ -105,20 +107,20 @@ async def wait_until_serving(process: Process, config: ServerConfig, folder: Dat
                 await asyncio.sleep(POLL_SECONDS)
     except TimeoutError:
         raise StartError(
-            f"nats-server did not serve on {HOST}:{config.port} within {START_SECONDS:g} s:"
+            f"nats-server did not serve on {HOST}:{config.port} within {within:g} s:"
             f" {log_tail(folder)}"
         ) from None
 
 
-async def end(process: Process) -> None:
-    """End the process: SIGTERM, and SIGKILL after `STOP_SECONDS`."""
+async def end(process: Process, within: float = STOP_SECONDS) -> None:
+    """End the process: SIGTERM, and SIGKILL if it does not end `within` so many seconds."""
     with contextlib.suppress(ProcessLookupError):  # it has ended by itself
         process.terminate()
     try:
-        async with asyncio.timeout(STOP_SECONDS):
+        async with asyncio.timeout(within):
             await process.wait()
     except TimeoutError:
-        log.warning("nats-server did not end within %g s of SIGTERM; killing it", STOP_SECONDS)
+        log.warning("nats-server did not end within %g s of SIGTERM; killing it", within)
     finally:
         # Also when the wait was cancelled: no process is left behind.
         if process.returncode is None:

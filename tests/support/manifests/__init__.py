@@ -11,10 +11,24 @@ from tests.support.manifests.objects import (
     Object,
     Pod,
     at,
+    called,
+    faults,
     of_kind,
     pods,
     read,
     where,
 )
 
-__all__ = ["Check", "Container", "Object", "Pod", "at", "of_kind", "pods", "read", "where"]
+__all__ = [
+    "Check",
+    "Container",
+    "Object",
+    "Pod",
+    "at",
+    "called",
+    "faults",
+    "of_kind",
+    "pods",
+    "read",
+    "where",
+]

@@ -1,6 +1,6 @@
 """Kubernetes objects as read from a render, and the pods that they make."""
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +82,18 @@ def read(text: str) -> list[Object]:
 def where(thing: Object) -> str:
     """Name an object for people: `Kind/name`."""
     return f"{thing.get('kind')}/{(thing.get('metadata') or {}).get('name')}"
+
+
+def called(check: Check) -> str:
+    """Name a check for people: `module.function`."""
+    function = getattr(check, "func", check)
+    return f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+
+
+def faults(checks: Iterable[Check], objects: Sequence[Object]) -> dict[str, list[str]]:
+    """Give what each check finds, under its name, without those that find nothing."""
+    found = {called(check): list(check(objects)) for check in checks}
+    return {name: problems for name, problems in found.items() if problems}
 
 
 def at(thing: Any, path: str, default: Any = None) -> Any:

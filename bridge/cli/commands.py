@@ -1,0 +1,187 @@
+"""The `bridge` command and its subcommands.
+
+What a command does is imported when it runs: `bridge --help` loads neither server nor client.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bridge import __version__
+from bridge.cli.delivery_commands import deliveries
+from bridge.cli.endings import Stopping, client_errors, local_errors, note
+from bridge.cli.event_commands import events
+from bridge.cli.options import Commands, Shown, Token, Url, examples
+from bridge.cli.output import SUBSCRIPTION, records
+
+app = Commands("An event bridge for AI agents: HTTP in front, NATS JetStream behind.")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        with local_errors():
+            typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=65_535, help="Port to listen on, 0 for a free one.", show_default="3001"
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the embedded NATS and of the made-up secret.")
+    ] = None,
+    nats_url: Annotated[
+        str | None, typer.Option(help="NATS servers, separated by commas; default: an own one.")
+    ] = None,
+) -> None:
+    """Serve the HTTP API, with an embedded nats-server unless one is named.
+
+    Every other setting comes from BRIDGE_ environment variables, `.env` or `config/bridge.yaml`.
+    """
+    stopping = Stopping()
+    with local_errors(), stopping.watched():
+        from bridge.cli.serve import run  # noqa: PLC0415 - `bridge token` need not load the server
+
+        run(stopping=stopping, host=host, port=port, data_dir=data_dir, nats_url=nats_url)
+
+
+@app.command(
+    epilog=examples(
+        "export JWT_TOKEN=$(bridge token --agent coder-1 --type python-specialist --ttl 7d)",
+        "bridge token --agent boss --permission publish_events --permission spawn_agents",
+    )
+)
+def token(
+    agent: Annotated[str, typer.Option(help="The agent's ID, the token's subject.")],
+    agent_type: Annotated[
+        str | None, typer.Option("--type", help="The agent's type, such as python-specialist.")
+    ] = None,
+    project: Annotated[str, typer.Option(help="The project whose events it sees.")] = "default",
+    ttl: Annotated[str, typer.Option(help="Life, such as 30m, 1h or 7d.")] = "1h",
+    permission: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="publish_events or spawn_agents; repeat for both.", show_default="publish"
+        ),
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the made-up secret, as for serve.")
+    ] = None,
+) -> None:
+    """Print a signed token for an agent."""
+    from bridge.cli.signing import make  # noqa: PLC0415 - only what the command needs
+
+    with local_errors():
+        typer.echo(make(agent, agent_type, project, ttl, permission, data_dir))
+
+
+app.add_typer(events, name="events")
+app.add_typer(deliveries, name="deliveries")
+subscriptions = Commands("See and delete durable subscriptions.")
+app.add_typer(subscriptions, name="subscriptions")
+
+
+@app.command(epilog=examples("bridge status", "bridge status --format json"))
+def status(url: Url = None, token: Token = None, shown: Shown = None) -> None:
+    """Sum up the project's events, subscriptions and agents."""
+    from bridge.cli.status import run  # noqa: PLC0415 - the help needs no client
+
+    run(url, token, shown)
+
+
+@app.command(
+    epilog=examples(
+        "bridge doctor",
+        "bridge doctor --url http://bridge.internal:3001/api && start-the-agents",
+    )
+)
+def doctor(url: Url = None, token: Token = None, shown: Shown = None) -> None:
+    """Check the bridge and the token, and say how to mend what is wrong."""
+    from bridge.cli.doctor import run  # noqa: PLC0415 - the help needs no client
+
+    run(url, token, shown)
+
+
+@app.command(epilog=examples("bridge demo", "bridge demo --speed 4"))
+def demo(
+    speed: Annotated[
+        float, typer.Option(min=0.1, max=100, help="How much faster than usual the agents work.")
+    ] = 1.0,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the folder with the events and logs.")
+    ] = False,
+) -> None:
+    """Watch agents build and ship something, on a bridge of their own; one dies at its work."""
+    from bridge.cli.demo.run import run  # noqa: PLC0415 - only what the command needs
+
+    run(speed=speed, keep=keep)
+
+
+@subscriptions.command(
+    "list", epilog=examples("bridge subscriptions list", "bridge subscriptions list --format json")
+)
+def list_(url: Url = None, token: Token = None, shown: Shown = None) -> None:
+    """List your durable subscriptions; the project's, with permission spawn_agents."""
+    from bridge.cli.session import session  # noqa: PLC0415 - the help needs no client
+
+    with (
+        client_errors(),
+        session(url, token, needs=("spawn_agents",)) as client,
+        records(SUBSCRIPTION, shown) as write,
+    ):
+        for found in client.subscriptions():
+            write(dataclasses.asdict(found))
+
+
+@subscriptions.command(epilog=examples("bridge subscriptions delete NAME  (as `list` shows it)"))
+def delete(
+    name: Annotated[str, typer.Argument(help="The subscription's name, from `list`.")],
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Delete a subscription: the next wait like it begins with all that is retained."""
+    from bridge.cli.session import session  # noqa: PLC0415 - the help needs no client
+
+    with client_errors(), session(url, token, needs=("spawn_agents",)) as client:
+        client.delete_subscription(name)
+        note(f"deleted {name}")
+
+
+@subscriptions.command(
+    epilog=examples("bridge subscriptions redrive NAME EVENT_ID  (as `delivery_failed` has them)")
+)
+def redrive(
+    name: Annotated[str, typer.Argument(help="The subscription's name, from `list`.")],
+    event_ids: Annotated[
+        list[str], typer.Argument(metavar="EVENT_ID", help="Events that became dead letters.")
+    ],
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Deliver dead letters once more, to this subscription alone."""
+    from bridge.cli.session import session  # noqa: PLC0415 - the help needs no client
+
+    with client_errors(), session(url, token, needs=("spawn_agents",)) as client:
+        settled = client.redrive(name, *event_ids)
+        note(f"redriven: {', '.join(settled.done)}")
+        for failed in settled.failed:
+            note(failed["message"])

@@ -1,0 +1,281 @@
+"""The endpoints that must be fast, on raw ASGI: publish and wait.
+
+An answer to a wait is written whole; its events are acknowledged when it has left the server's
+buffer and the connection was not cut meanwhile. A client that goes away while it waits is noticed
+at once, so that nothing is delivered to it in vain.
+"""
+
+import asyncio
+import contextlib
+import time
+from dataclasses import replace
+from typing import Any
+
+from bridge.bus import Bus, Receipt, WaitQuery, WaitResult
+from bridge.errors import RequestInvalid, Unavailable
+from bridge.events import NewEvent, rfc3339
+from bridge.http.access import Access
+from bridge.http.bodies import new_event, new_events, one_of_many
+from bridge.http.exchange import ClientGone, Exchange, settled
+from bridge.http.json_bodies import decode, decode_objects
+from bridge.http.metrics import Metrics
+from bridge.http.parameters import ask_query, wait_query, warnings_of
+from bridge.http.rounding import by_event, rounded
+from bridge.tokens import Principal
+
+ACCEPTED = 202
+MAX_NAMED_SUBSCRIBERS = 100
+
+OVERDUE_SECONDS = 1.0
+"""A wait may take so much longer than it was allowed; then NATS has so long to answer a ping."""
+
+
+class PublishRoute:
+    """Takes events in; what it answers 202 to is stored in JetStream."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        access: Access,
+        metrics: Metrics,
+        *,
+        max_batch_bytes: int,
+    ) -> None:
+        self._bus = bus
+        self._access = access
+        self._metrics = metrics
+        self._max_batch_bytes = max_batch_bytes
+
+    async def one(self, exchange: Exchange, event_type: str) -> None:
+        """Publish the event in the body."""
+        principal = exchange.principal = await self._access.principal(
+            exchange.header(b"authorization")
+        )
+        exchange.extra_headers = self._access.limiter.take(principal)
+        body = await exchange.body(self._bus.max_event_bytes)
+        content = decode(body, exchange.header)
+        new = new_event(content, event_type, exchange.text_header(b"idempotency-key"))
+        if told := rounded(body):
+            new = replace(new, warnings=(*new.warnings, *map(str, told)))
+        query = ask_query(exchange.scope["query_string"])
+        if query is not None:
+            await self._ask(exchange, principal, new, query)
+            return
+        receipt = await self._bus.publish(principal, new)
+        self._count(receipt)
+        await exchange.answer(ACCEPTED, _receipt(receipt))
+
+    async def _ask(
+        self, exchange: Exchange, principal: Principal, new: NewEvent, query: WaitQuery
+    ) -> None:
+        """Publish, and answer with the replies. A client that goes away meanwhile asks again."""
+        gone = asyncio.ensure_future(exchange.disconnected())
+        asking = asyncio.ensure_future(self._bus.ask(principal, new, query))
+        self._metrics.waiting += 1
+        try:
+            await asyncio.wait((asking, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                raise ClientGone
+            receipt, replies = await asking
+        finally:
+            self._metrics.waiting -= 1
+            asking.cancel()
+            gone.cancel()
+        self._count(receipt)
+        self._metrics.delivered["replay"] += len(replies.events)
+        await exchange.answer(200, {**_receipt(receipt), "reply": _batch(query, replies)})
+
+    async def many(self, exchange: Exchange) -> None:
+        """Publish the array of events in the body, all or nothing for validation."""
+        principal = exchange.principal = await self._access.principal(
+            exchange.header(b"authorization")
+        )
+        body = await exchange.body(self._max_batch_bytes, "send fewer events at once")
+        if exchange.header(b"idempotency-key") is not None:
+            raise RequestInvalid(
+                "the header Idempotency-Key names a single event; give each event of the array its "
+                "own `event_id` instead",
+                field="Idempotency-Key",
+            )
+        events = await self._read(body, exchange)
+        if told := rounded(body):
+            for index, said in by_event(told, [event.data for event in events]).items():
+                warnings = (*events[index].warnings, *said)
+                events[index] = replace(events[index], warnings=warnings)
+        exchange.extra_headers = self._access.limiter.take(principal, len(events))
+        receipts = await self._bus.publish_all(principal, events)
+        for receipt in receipts:
+            self._count(receipt)
+        await exchange.answer(ACCEPTED, [_receipt(receipt) for receipt in receipts])
+
+    async def _read(self, body: bytes, exchange: Exchange) -> list[NewEvent]:
+        """Read an array; one larger than any event may be, bit by bit."""
+        limit = self._bus.max_event_bytes
+        if len(body) <= limit:
+            return new_events(decode(body, exchange.header))
+        events: list[NewEvent] = []
+        async for content in decode_objects(body, exchange.header, limit):
+            events.append(one_of_many(content, len(events)))
+        return events or new_events([])
+
+    def _count(self, receipt: Receipt) -> None:
+        if not receipt.duplicate:
+            self._metrics.published += 1
+
+
+def _receipt(receipt: Receipt) -> dict[str, Any]:
+    event = receipt.event
+    answer = {
+        "event_id": event.event_id,
+        "published": True,
+        "duplicate": receipt.duplicate,
+        "topic": event.topic,
+        "ttl_seconds": event.ttl_seconds,
+        "timestamp": event.timestamp,
+        "cursor": receipt.cursor,
+        "subscribers_notified": receipt.subscribers[:MAX_NAMED_SUBSCRIBERS],
+        "subscriber_count": len(receipt.subscribers),
+    }
+    if receipt.warnings:
+        answer["warnings"] = list(receipt.warnings)
+    return answer
+
+
+class WaitRoute:
+    """Long polls: `GET /api/events/wait` with or without event types.
+
+    A client that takes its answer for longer than `answer_timeout` seconds keeps no events from
+    others.
+    """
+
+    def __init__(
+        self, bus: Bus, access: Access, metrics: Metrics, *, answer_timeout: float
+    ) -> None:
+        self._answer_timeout = answer_timeout
+        self._ending: set[asyncio.Future[None]] = set()
+        self._bus = bus
+        self._access = access
+        self._metrics = metrics
+
+    async def __call__(self, exchange: Exchange, event_types: str | None) -> None:
+        """Wait for events and deliver them."""
+        principal = exchange.principal = await self._access.principal(
+            exchange.header(b"authorization")
+        )
+        exchange.extra_headers = self._access.limiter.take(principal)
+        query = wait_query(event_types, exchange.scope["query_string"])
+        await exchange.skip_body()
+        gone = asyncio.ensure_future(exchange.disconnected())
+        try:
+            batch = await self._unless_gone(self._bus.wait(principal, query), gone, query.timeout)
+            if self._bus.draining:
+                exchange.closing = True
+            await self._deliver(exchange, query, batch, gone)
+        finally:
+            gone.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await gone
+        await exchange.finish()
+
+    async def _unless_gone(
+        self, waiting: Any, gone: asyncio.Future[None], timeout: float
+    ) -> WaitResult:
+        """Wait for the batch, or until the client has gone: then whatever was held goes back.
+
+        Raises Unavailable when it is overdue and NATS hangs, which nothing but time tells of.
+        """
+        task: asyncio.Task[WaitResult] = asyncio.ensure_future(waiting)
+        self._metrics.waiting += 1
+        try:
+            allowed = timeout + OVERDUE_SECONDS
+            while not await _first_of(task, gone, allowed):
+                allowed = OVERDUE_SECONDS
+                try:
+                    await self._bus.ping_store(OVERDUE_SECONDS)
+                except Unavailable:
+                    if not task.done():
+                        self._abandon_later(task)
+                        raise
+            if not gone.done():
+                return await task
+        except asyncio.CancelledError:
+            await _abandon(task)
+            raise
+        finally:
+            self._metrics.waiting -= 1
+        await _abandon(task)
+        raise ClientGone
+
+    def _abandon_later(self, task: asyncio.Task[WaitResult]) -> None:
+        """End a wait that may take its time for it, since it waits for NATS."""
+        ending = asyncio.ensure_future(_abandon(task))
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
+
+    async def _deliver(
+        self, exchange: Exchange, query: WaitQuery, batch: WaitResult, gone: asyncio.Future[None]
+    ) -> None:
+        try:
+            await settled()
+            written = not gone.done()
+            if written:
+                async with asyncio.timeout(
+                    None if batch.delivery is None else self._answer_timeout
+                ):
+                    await exchange.begin(200, _batch(query, batch))
+                await settled()
+                # A client may well close its connection as soon as it has read the answer.
+                written = not (gone.done() and exchange.was_cut)
+        except TimeoutError:
+            written = False
+        except BaseException:
+            await batch.give_back()
+            raise
+        if not written:
+            await batch.give_back()
+            raise ClientGone
+        await batch.accept()
+        self._count(batch)
+
+    def _count(self, batch: WaitResult) -> None:
+        kind = "replay" if batch.delivery is None else "durable"
+        self._metrics.delivered[kind] += len(batch.events)
+        self._metrics.redelivered += sum(event.delivery_count > 1 for event in batch.events)
+
+
+async def _first_of(
+    task: asyncio.Task[WaitResult], gone: asyncio.Future[None], seconds: float
+) -> bool:
+    """Wait for the batch or the client's end; False if neither came in time."""
+    futures = (task, gone)
+    done, _ = await asyncio.wait(futures, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    return bool(done)
+
+
+async def _abandon(task: asyncio.Task[WaitResult]) -> None:
+    """End a wait whose client has gone; if it has just brought a batch, give that back."""
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, Unavailable):
+        batch = await task
+        await batch.give_back()
+
+
+def _batch(query: WaitQuery, batch: WaitResult) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "events": [event.as_json() for event in batch.events],
+        "more_available": batch.more_available,
+        "next_cursor": batch.next_cursor,
+        "timeout": batch.timed_out,
+        "ended_by": batch.ended_by,
+        "timestamp": rfc3339(time.time()),
+    }
+    if batch.gap is not None:
+        answer["gap"] = batch.gap.as_json()
+    if batch.leases is not None:
+        expires = rfc3339(batch.leases.until)
+        for event, ack_id in zip(answer["events"], batch.leases.ack_ids, strict=True):
+            event["ack_id"], event["lease_expires_at"] = ack_id, expires
+        answer["ack_id"] = batch.leases.ack_id
+    if warnings := [*warnings_of(query), *batch.warnings]:
+        answer["warnings"] = warnings
+    return answer

@@ -1,0 +1,305 @@
+"""The endpoints that need not be the fastest, on FastAPI: history, subscriptions, tokens."""
+
+import time
+from collections.abc import Callable, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, TypeVar, get_args
+
+import orjson
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from bridge.bus import Bus
+from bridge.errors import NotFound, RequestInvalid
+from bridge.events import rfc3339
+from bridge.http import schemas
+from bridge.http.access import Access
+from bridge.http.exchange import Exchange
+from bridge.http.json_bodies import decode
+from bridge.http.openapi import described, problems
+from bridge.http.parameters import HISTORY, history_query
+from bridge.suggest import did_you_mean, snake
+from bridge.tokens import MintedToken, Principal
+
+Body = TypeVar("Body", bound=schemas.RequestBody)
+F = TypeVar("F", bound=Callable[..., Any])
+
+MAX_TOKEN_REQUEST_BYTES = 65_536
+MAX_DELIVERIES_BYTES = 1_048_576
+_KINDS: Mapping[Any, str] = {int: "a whole number", str: "a text"}
+_MEANT: Mapping[str, str] = {
+    "agent": "agent_id",
+    "id": "agent_id",
+    "name": "agent_id",
+    "sub": "agent_id",
+    "type": "agent_type",
+    "role": "agent_type",
+    "scope": "permissions",
+    "scopes": "permissions",
+    "ttl": "ttl_seconds",
+    "exp": "ttl_seconds",
+    "ack_id": "ack_ids",
+    "event_id": "event_ids",
+    "expires_in": "ttl_seconds",
+}
+
+
+def exchange_of(request: Request) -> Exchange:
+    """Give the exchange that the edge made for this request."""
+    exchange: Exchange = request.scope["exchange"]
+    return exchange
+
+
+def caller(access: Access) -> Any:
+    """Make the dependency that authenticates a request and counts it against the rate limit."""
+
+    async def principal(request: Request) -> Principal:
+        exchange = exchange_of(request)
+        exchange.principal = await access.principal(exchange.header(b"authorization"))
+        exchange.extra_headers = access.limiter.take(exchange.principal)
+        return exchange.principal
+
+    return Depends(principal)
+
+
+def rest_routes(bus: Bus, access: Access) -> APIRouter:
+    """Make the routes of history, subscriptions and tokens."""
+    router = APIRouter(prefix="/api")
+    _history(router, bus, access)
+    _subscriptions(router, bus, access)
+    _deliveries(router, bus, access)
+    _tokens(router, access)
+    return router
+
+
+def _history(router: APIRouter, bus: Bus, access: Access) -> None:
+    @router.get(
+        "/events",
+        tags=["events"],
+        responses={200: {"model": schemas.HistoryAnswer}, **problems(400, 401, 429, 503)},
+        openapi_extra={"parameters": described(HISTORY)},
+    )
+    async def history(
+        request: Request, principal: Annotated[Principal, caller(access)]
+    ) -> Response:
+        """Show retained events, newest first. Touches no subscription."""
+        exchange_of(request).route = "history"
+        page = await bus.history(history_query(principal.project, request.scope["query_string"]))
+        content = {
+            "events": [event.as_json() for event in page.events],
+            "more_available": page.more_available,
+            "next_cursor": page.next_cursor,
+            "timestamp": rfc3339(time.time()),
+        }
+        return Response(orjson.dumps(content), media_type="application/json")
+
+
+def _subscriptions(router: APIRouter, bus: Bus, access: Access) -> None:
+    @router.get(
+        "/subscriptions",
+        tags=["subscriptions"],
+        response_model=schemas.SubscriptionsAnswer,
+        responses=problems(401, 429, 503),
+    )
+    async def subscriptions(
+        request: Request, principal: Annotated[Principal, caller(access)]
+    ) -> dict[str, Any]:
+        """List the caller's durable subscriptions; every one with permission `spawn_agents`."""
+        exchange_of(request).route = "subscriptions"
+        return {"subscriptions": await bus.overview.subscriptions(principal)}
+
+    @router.delete(
+        "/subscriptions/{name:path}",
+        tags=["subscriptions"],
+        status_code=204,
+        responses=problems(401, 404, 429, 503),
+    )
+    async def delete_subscription(
+        request: Request, name: str, principal: Annotated[Principal, caller(access)]
+    ) -> Response:
+        """Delete a durable subscription; the next wait like it begins with all that is retained."""
+        exchange_of(request).route = "subscriptions"
+        try:
+            await bus.overview.delete_subscription(principal, name)
+        except NotFound:
+            # Names may contain `%`, and many a client sends them as they were listed.
+            as_sent = request.scope["raw_path"].decode("ascii").rpartition("/")[2]
+            await bus.overview.delete_subscription(principal, as_sent)
+        return Response(status_code=204)
+
+
+def _deliveries(router: APIRouter, bus: Bus, access: Access) -> None:
+    errors = problems(400, 401, 403, 409, 413, 429, 503)
+
+    async def given(request: Request, kind: type[Body]) -> Body:
+        exchange = exchange_of(request)
+        exchange.route = "deliveries"
+        body = await exchange.body(MAX_DELIVERIES_BYTES, "send fewer at once")
+        return _valid(kind, decode(body, exchange.header))
+
+    def settles(verb: str, model: type[BaseModel]) -> Callable[[F], F]:
+        extra = {"requestBody": _body(model)}
+        return router.post(
+            f"/deliveries/{verb}",
+            tags=["deliveries"],
+            response_model=schemas.SettledAnswer,
+            responses=errors,
+            openapi_extra=extra,
+        )
+
+    @settles("ack", schemas.AckRequest)
+    async def ack(
+        request: Request, principal: Annotated[Principal, caller(access)]
+    ) -> dict[str, Any]:
+        """Say that leased events are done: this subscription is never given them again."""
+        wish = await given(request, schemas.AckRequest)
+        return (await bus.leasing.acknowledge(principal, wish.ack_ids)).as_json()
+
+    @settles("extend", schemas.ExtendRequest)
+    async def extend(
+        request: Request, principal: Annotated[Principal, caller(access)]
+    ) -> dict[str, Any]:
+        """Begin leases anew; each has a new `ack_id` then."""
+        wish = await given(request, schemas.ExtendRequest)
+        return (await bus.leasing.extend(principal, wish.ack_ids, wish.lease / 1000)).as_json()
+
+    @settles("release", schemas.ReleaseRequest)
+    async def release(
+        request: Request, principal: Annotated[Principal, caller(access)]
+    ) -> dict[str, Any]:
+        """Give leased events back: they are delivered again, to anyone, after the delay."""
+        wish = await given(request, schemas.ReleaseRequest)
+        return (await bus.leasing.release(principal, wish.ack_ids, wish.delay / 1000)).as_json()
+
+    @settles("reject", schemas.RejectRequest)
+    async def reject(
+        request: Request, principal: Annotated[Principal, caller(access)]
+    ) -> dict[str, Any]:
+        """Make leased events dead letters: they are not to be tried again."""
+        wish = await given(request, schemas.RejectRequest)
+        return (await bus.leasing.reject(principal, wish.ack_ids, wish.reason)).as_json()
+
+    @router.post(
+        "/subscriptions/{name:path}/redrive",
+        tags=["subscriptions"],
+        response_model=schemas.SettledAnswer,
+        responses=problems(400, 401, 404, 413, 429, 503),
+        openapi_extra={"requestBody": _body(schemas.RedriveRequest)},
+    )
+    async def redrive(
+        request: Request, name: str, principal: Annotated[Principal, caller(access)]
+    ) -> dict[str, Any]:
+        """Deliver dead letters once more, to this subscription alone."""
+        wish = await given(request, schemas.RedriveRequest)
+        try:
+            return (await bus.leasing.redrive(principal, name, wish.event_ids)).as_json()
+        except NotFound:
+            # Names may contain `%`, and many a client sends them as they were listed.
+            as_sent = request.scope["raw_path"].decode("ascii").split("/")[-2]
+            if as_sent == name:
+                raise
+            return (await bus.leasing.redrive(principal, as_sent, wish.event_ids)).as_json()
+
+
+def _body(model: type[BaseModel]) -> dict[str, Any]:
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"required": True, "content": content}
+
+
+def _tokens(router: APIRouter, access: Access) -> None:
+    @router.post(
+        "/tokens",
+        tags=["tokens"],
+        status_code=201,
+        response_model=schemas.TokenAnswer,
+        responses=problems(400, 401, 403, 413, 429, 503),
+        openapi_extra={"requestBody": _body(schemas.TokenRequest)},
+    )
+    async def mint(
+        request: Request, principal: Annotated[Principal, caller(access)]
+    ) -> dict[str, Any]:
+        """Mint a token for another agent of the same project; needs `spawn_agents`."""
+        exchange = exchange_of(request)
+        exchange.route = "tokens"
+        body = decode(await exchange.body(MAX_TOKEN_REQUEST_BYTES), exchange.header)
+        wish = _valid(schemas.TokenRequest, body)
+        return _token(
+            access.authority.mint_for(
+                principal,
+                wish.agent_id,
+                wish.agent_type,
+                wish.permissions,
+                wish.ttl_seconds,
+            )
+        )
+
+    @router.post(
+        "/tokens/refresh",
+        tags=["tokens"],
+        status_code=201,
+        response_model=schemas.TokenAnswer,
+        responses=problems(400, 401, 429, 503),
+    )
+    async def refresh(
+        request: Request, principal: Annotated[Principal, caller(access)]
+    ) -> dict[str, Any]:
+        """Renew the caller's own token for as long as it was made for."""
+        exchange_of(request).route = "tokens"
+        return _token(access.authority.refresh(principal))
+
+
+def _token(minted: MintedToken) -> dict[str, Any]:
+    return {
+        "token": minted.token,
+        "agent_id": minted.agent_id,
+        "agent_type": minted.agent_type,
+        "project_id": minted.project,
+        "expires_at": rfc3339(minted.expires_at),
+    }
+
+
+def _valid(kind: type[Body], content: Any) -> Body:
+    """Validate a body, or say in plain words what is wrong with it. Raises RequestInvalid."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        found = error.errors()
+    told = dict.fromkeys(_told(kind, details) for details in found)
+    fields = {"field": str(found[0]["loc"][0])[:80]} if found[0]["loc"] else {}
+    wrong = "; ".join(told)
+    end = "" if wrong.endswith("?") else "."
+    raise RequestInvalid(f"{wrong}{end} Send {kind.example}", **fields)
+
+
+def _told(kind: type[schemas.RequestBody], details: ErrorDetails) -> str:
+    if not details["loc"]:
+        return "the body must be a JSON object"
+    name = str(details["loc"][0])
+    if details["type"] == "missing":
+        return f"`{name}` is missing"
+    field = kind.model_fields.get(name)
+    if field is None:
+        return f"`{name[:80]}` {_unknown(snake(name[:80]), kind.model_fields)}"
+    return f"`{name}` must be {_kind(field.annotation)}{_limits(field)}"
+
+
+def _kind(annotation: Any) -> str:
+    if isinstance(annotation, UnionType):
+        [annotation] = set(get_args(annotation)) - {NoneType}
+    return _KINDS.get(annotation, "a list of texts")
+
+
+def _limits(field: FieldInfo) -> str:
+    found = {type(each).__name__: each for each in field.metadata}
+    if "Ge" in found and "Le" in found:
+        return f" from {found['Ge'].ge} to {found['Le'].le}"
+    return ""
+
+
+def _unknown(name: str, known: Mapping[str, FieldInfo]) -> str:
+    if name in ("project", "project_id"):
+        return "is not asked for: a token is always for the caller's own project; leave it out"
+    return f"is no field of it; {did_you_mean(_MEANT.get(name, name), known)}"

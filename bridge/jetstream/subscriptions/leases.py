@@ -1,0 +1,320 @@
+"""Leases: deliveries that are an agent's alone for a time, and what becomes of them.
+
+A lease is a negative acknowledgement with a delay: JetStream keeps the message pending, delivers it
+again after the delay, and takes an acknowledgement meanwhile. So a lease is in the consumer, not in
+a bridge, and `ack_id` is text that any bridge understands: which delivery it is, and until when.
+
+Every acknowledgement is sent as a request. One that is only published is lost without a word while
+its consumer has no leader, for seconds after the death of a server.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import json
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from bridge.errors import RequestInvalid, Unavailable
+from bridge.events import DELIVERY_FAILED, MAX_TTL_SECONDS, Event, correlation_ids, rfc3339
+from bridge.jetstream.confirmations import Confirmations
+from bridge.jetstream.connection import Connection
+from bridge.jetstream.log.tail import Tail
+from bridge.jetstream.message import ACK, NAK, TERM, Message
+from bridge.jetstream.publisher import Publisher
+from bridge.jetstream.service import NAME
+from bridge.jetstream.subscriptions.delivery_marks import KnownMarks
+from bridge.subscription import Subscription
+
+SPARE_SECONDS = 2.0
+"""How much longer than an agent is told JetStream waits: a server that was killed may be early by
+a second, and clocks differ by a little."""
+
+SETTLED = f"$SRV.SETTLED.{NAME}"
+"""Where bridges tell each other which leases have ended."""
+
+CONFIRM_SECONDS = 5.0
+ATTEMPT_SECONDS = 1.0
+PAUSE_SECONDS = 0.1
+
+FAILURE_TOPIC = "error"
+PUBLISHER = "agent-event-bridge"
+
+_NANOSECONDS = 1_000_000_000
+MAX_ACK_ID_CHARACTERS = 65_536
+MAX_LEASES = 1000
+MAX_SETTLED = 50_000
+"""Of so many settled leases this process remembers that they were."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One delivery of one event, until a moment of the server's clock in Unix seconds.
+
+    `consumer` is the subscription's name, `reply` where the delivery is answered.
+    """
+
+    epoch: int
+    until: float
+    reply: str
+    consumer: str
+    delivered: int
+    sequence: int
+
+
+def write_ack_id(epoch: int, until: float, replies: Sequence[str]) -> str:
+    """Write deliveries of one moment as one text."""
+    text = json.dumps([epoch, round(until * 1000), *replies], separators=(",", ":")).encode()
+    packed = zlib.compress(text) if len(replies) > 1 else text
+    mark = "m" if len(replies) > 1 else "a"
+    return mark + base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
+
+
+def read_ack_id(text: str, stream: str) -> list[Lease]:
+    """Read what `write_ack_id` wrote. Raises RequestInvalid for anything else.
+
+    Who may use it is not told by the text: it is checked against the subscription it names.
+    """
+    wrong = RequestInvalid(
+        f"{text[:40]!r} is not an ack_id: give it exactly as a wait with ack=explicit answered it",
+        field="ack_ids",
+    )
+    if len(text) > MAX_ACK_ID_CHARACTERS or text[:1] not in ("a", "m"):
+        raise wrong
+    try:
+        packed = base64.urlsafe_b64decode(text[1:] + "=" * (-len(text[1:]) % 4))
+        if text[0] == "m":
+            packed = zlib.decompressobj().decompress(packed, MAX_LEASES * 512)
+        epoch, until, *replies = json.loads(packed)
+        if not replies or len(replies) > MAX_LEASES:
+            raise wrong
+        return [_lease(int(epoch), until / 1000, reply, stream) for reply in replies]
+    except (binascii.Error, zlib.error, ValueError, TypeError, IndexError) as error:
+        raise wrong from error
+
+
+def _lease(epoch: int, until: float, reply: str, stream: str) -> Lease:
+    tokens = reply.split(".")
+    fields = tokens[2:9] if len(tokens) == 9 else tokens[4:11]
+    if tokens[:2] != ["$JS", "ACK"] or len(fields) != 7 or fields[0] != stream:
+        raise ValueError(reply)
+    consumer, delivered, sequence, *numbers = fields[1:]
+    if not all(number.isdigit() for number in numbers):
+        raise ValueError(reply)
+    return Lease(epoch, until, reply, consumer, int(delivered), int(sequence))
+
+
+class Leases:
+    """Begins, extends and ends leases of this stream's deliveries, through whichever bridge."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        confirmations: Confirmations,
+        publisher: Publisher,
+        marks: KnownMarks,
+        tail: Tail,
+        find: Callable[[str], Subscription | None],
+        stream: str,
+    ) -> None:
+        self._connection = connection
+        self._confirmations = confirmations
+        self._publisher = publisher
+        self._marks = marks
+        self._tail = tail
+        self._find = find
+        self._stream = stream
+        self._settled: dict[Lease, str] = {}
+        self.leased = self.acknowledged = self.released = self.dead = self.redriven = 0
+
+    def now(self) -> float:
+        """Give the time in Unix seconds by the server's clock, which leases end by."""
+        return self._tail.now()
+
+    def read(self, ack_id: str) -> list[Lease]:
+        """Read an `ack_id`. Raises RequestInvalid."""
+        return read_ack_id(ack_id, self._stream)
+
+    def is_current(self, lease: Lease) -> bool:
+        """Tell whether a lease has not ended, and is of the stream that there is.
+
+        One that was settled has ended: its event is done, or may be another's by now. JetStream
+        would take an acknowledgement all the same.
+        """
+        if lease.epoch != self._tail.epoch or self.now() >= lease.until:
+            return False
+        return lease not in self._settled
+
+    def was_settled(self, lease: Lease, verb: str) -> bool:
+        """Tell whether this has been done with a lease before, as by a request that is repeated."""
+        return self._settled.get(lease) == verb
+
+    async def attach(self, client: Client) -> None:
+        """Hear on a new connection what is settled through other bridges."""
+        await client.subscribe(SETTLED, cb=self._on_settled)
+
+    async def _on_settled(self, msg: Msg) -> None:
+        ack_id, _, verb = msg.data.decode().partition(" ")
+        for lease in self.read(ack_id):
+            self._remember(lease, verb)
+
+    async def _note_settled(self, lease: Lease, verb: str) -> None:
+        """Remember that a lease was settled, here and on the other bridges.
+
+        A request whose answer was cut is repeated, through any of them. A release that was done
+        twice would take the event from whoever has it by then.
+        """
+        self._remember(lease, verb)
+        told = f"{write_ack_id(lease.epoch, lease.until, [lease.reply])} {verb}"
+        await self._connection.post(SETTLED, told.encode(), keep=False)
+
+    def _remember(self, lease: Lease, verb: str) -> None:
+        self._settled[lease] = verb
+        if len(self._settled) > MAX_SETTLED:
+            del self._settled[next(iter(self._settled))]
+
+    async def begin(self, messages: Sequence[Message], seconds: float) -> tuple[float, list[str]]:
+        """Lease messages, and give until when, and where each is answered. Raises Unavailable."""
+        replies = [message.reply for message in messages]
+        until = await self._postpone(replies, seconds)
+        self.leased += len(replies)
+        return until, replies
+
+    def written(self, until: float, replies: Sequence[str]) -> str:
+        """Write leases as an `ack_id`."""
+        return write_ack_id(self._tail.epoch, until, replies)
+
+    async def acknowledge(self, lease: Lease) -> None:
+        """End a lease: its event is done. Raises Unavailable."""
+        if self.was_settled(lease, "ack"):
+            return
+        await self._confirm(lease.reply, ACK)
+        await self._note_settled(lease, "ack")
+        self._marks.of(lease.consumer).acknowledge(lease.sequence)
+        self.acknowledged += 1
+
+    async def extend(self, lease: Lease, seconds: float) -> tuple[str, float]:
+        """Begin a lease anew; gives its new `ack_id`, and until when. Raises Unavailable."""
+        until = await self._postpone([lease.reply], seconds)
+        return self.written(until, [lease.reply]), until
+
+    async def release(self, lease: Lease, delay: float) -> None:
+        """Give an event back, for delivery after a delay in seconds. Raises Unavailable."""
+        if self.was_settled(lease, "release"):
+            return
+        await self._confirm(lease.reply, _nak(delay) if delay > 0 else NAK)
+        await self._note_settled(lease, "release")
+        self.released += 1
+
+    async def _postpone(self, replies: Sequence[str], seconds: float) -> float:
+        nak = _nak(seconds + SPARE_SECONDS)
+        until = self.now() + seconds  # before the server hears of it: its own time ends later
+        await asyncio.gather(*(self._confirm(reply, nak) for reply in replies))
+        return until
+
+    async def _confirm(self, reply: str, payload: bytes) -> None:
+        """Send an acknowledgement until JetStream has it. Raises Unavailable."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + CONFIRM_SECONDS
+        while True:
+            try:
+                await self._confirmations.ask(reply, payload, ATTEMPT_SECONDS)
+                return
+            except (TimeoutError, Unavailable) as error:
+                if deadline - loop.time() <= PAUSE_SECONDS:
+                    raise Unavailable(
+                        "JetStream did not confirm it; the lease runs on, try again in a moment"
+                    ) from error
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def reject(self, lease: Lease, reason: str) -> None:
+        """Make an event a dead letter of its subscription. Raises Unavailable."""
+        if self.was_settled(lease, "reject"):
+            return
+        entry = self._tail.mirror.by_sequence(lease.sequence)
+        event = entry.event if entry is not None else None
+        subscription = self._find(lease.consumer)
+        if subscription is not None:
+            await self._tell(subscription, event, lease.sequence, lease.delivered, reason)
+        await self._confirm(lease.reply, TERM)
+        await self._note_settled(lease, "reject")
+        self._marks.of(lease.consumer).acknowledge(lease.sequence)
+
+    async def bury(self, subscription: Subscription, message: Message, event: Event) -> None:
+        """Make a message that was delivered too often a dead letter. Raises Unavailable."""
+        tries = message.delivered - 1
+        reason = f"not acknowledged in {tries} deliveries"
+        await self._tell(subscription, event, message.sequence, tries, reason)
+        await self._confirm(message.reply, TERM)
+        self._marks.of(message.consumer).acknowledge(message.sequence)
+
+    async def _tell(
+        self,
+        subscription: Subscription,
+        event: Event | None,
+        sequence: int,
+        deliveries: int,
+        reason: str,
+    ) -> None:
+        """Publish that a delivery failed: once, whichever bridges see it, and before it ends.
+
+        The event's ID is made of what failed. JetStream knows it for its duplicate window, and the
+        stream for as long as it is retained.
+        """
+        selection = subscription.selection
+        key = f"{subscription.name}\0{sequence}\0{self._tail.epoch}"
+        event_id = f"dead-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+        await self._tail.catch_up()
+        if self._tail.mirror.by_id(selection.project, event_id) is not None:
+            return
+        whose = {"agent": subscription.agent}
+        if subscription.group is not None:
+            whose = {"group": subscription.group}
+        data = {
+            "event_id": event.event_id if event else None,
+            "event_type": event.event_type if event else None,
+            "subscription": subscription.name,
+            **whose,
+            "deliveries": deliveries,
+            "reason": reason,
+        }
+        correlation = event.correlation_id if event else None
+        failure = Event(
+            event_id=event_id,
+            event_type=DELIVERY_FAILED,
+            publisher=PUBLISHER,
+            agent_id=None,
+            agent_type=None,
+            topic=FAILURE_TOPIC,
+            data=data,
+            correlation_id=correlation,
+            priority="normal",
+            timestamp=rfc3339(time.time()),
+            ttl_seconds=MAX_TTL_SECONDS,
+            cursor="",
+            project=selection.project,
+            correlation_ids=correlation_ids(correlation, data),
+        )
+        publication = self._publisher.prepare(failure, message_id=f"{selection.project}/{event_id}")
+        if not (await publication.store()).duplicate:
+            self.dead += 1
+
+    async def redrive(self, subscription: Subscription, event: Event) -> None:
+        """Deliver an event to one subscription alone once more. Raises Unavailable.
+
+        It is stored again, marked for this subscription: no other is given it, and no history.
+        """
+        again = f"redrive/{subscription.name}/{event.event_id}/{time.time_ns()}"
+        publication = self._publisher.prepare(event, message_id=again, only_for=subscription.name)
+        await publication.store()
+        self.redriven += 1
+
+
+def _nak(seconds: float) -> bytes:
+    return b'-NAK {"delay": %d}' % int(seconds * _NANOSECONDS)
