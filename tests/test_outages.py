@@ -349,12 +349,39 @@ def test_a_nats_without_room_says_so_and_takes_the_event_once_there_is_some(
     server.stop()
 
 
+@pytest.fixture
+def reader_beside(own_nats: NatsServer) -> Iterator[Callable[[Agents], None]]:
+    """Lets another agent wait for events as they come, until the test ends."""
+    others: list[Agents] = []
+    with ThreadPoolExecutor(1) as pool:
+
+        def read(agents: Agents) -> None:
+            others.append(agents)
+            since_now = {"since": "now", "timeout": "60000"}
+            pool.submit(agents().http.get, "/events/wait/never", params=since_now)
+            eventually(lambda: asking.open_waits(agents.url) == 1, what="the wait beside")
+            agents().publish("another")  # read by a tail that waits for it
+            assert len(agents().events("another", since="earliest", timeout=5)) == 1
+
+        yield read
+        for agents in others:
+            agents().publish("never")
+
+
+@pytest.mark.parametrize("beside", [False, True], ids=["alone", "beside"])
 @pytest.mark.parametrize("query", [{}, {"since": "now"}], ids=["durable", "since"])
 def test_a_nats_that_hangs_does_not_hold_short_waits(
-    own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn, query: dict[str, str]
+    own_nats: NatsServer,
+    start_bridge: Start,
+    agents_on: AgentsOn,
+    query: dict[str, str],
+    reader_beside: Callable[[Agents], None],
+    beside: bool,
 ) -> None:
-    bridge = start_bridge(own_nats.url)
-    agent = agents_on(bridge)()
+    agents = agents_on(start_bridge(own_nats.url))
+    if beside:
+        reader_beside(agents)
+    agent = agents()
     agent.publish("before")
     assert len(agent.events("before", timeout=5)) == 1
     assert len(agent.events("before", timeout=5, since="earliest")) == 1

@@ -43,7 +43,7 @@ async def _at_event(log: EventLog, project: str, text: str) -> Position:
     """Find an event by its ID; one that looks like a bridge's own was there and is gone."""
     entry = log.mirror.by_id(project, text)
     if entry is None:  # another replica may have stored it a moment ago
-        await _see(log, await log.ask_end())
+        await see(log, await log.ask_end())
         entry = log.mirror.by_id(project, text)
     if entry is not None:
         return Position(entry.event.sequence)
@@ -63,7 +63,7 @@ async def _at_cursor(log: EventLog, project: str, text: str) -> Position:
     if cursor.epoch > log.epoch:  # of a stream that another replica has seen before us
         await log.ask_end()
     if cursor.epoch == log.epoch:
-        await _see(log, cursor.sequence)
+        await see(log, cursor.sequence)
     mirror = log.mirror
     oldest = mirror.first_sequence
     if cursor.epoch != mirror.epoch or cursor.sequence > log.last_sequence:
@@ -74,7 +74,7 @@ async def _at_cursor(log: EventLog, project: str, text: str) -> Position:
     return Position(oldest - 1, None if lost == 0 else Gap("evicted", lost))
 
 
-async def _see(log: EventLog, sequence: int) -> None:
+async def see(log: EventLog, sequence: int) -> None:
     """Read as far as a cursor that another replica may have handed out.
 
     Raises Unavailable if this one is behind, which is no reason to think that the stream is.

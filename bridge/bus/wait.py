@@ -9,11 +9,10 @@ from typing import NamedTuple
 from bridge.bus.history import MAX_ANSWER_BYTES, Filling
 from bridge.bus.leasing import Leasing
 from bridge.bus.ports import Delivery, EventLog, EventSink, Left, Subscriptions
-from bridge.bus.positions import locate
+from bridge.bus.positions import locate, see
 from bridge.bus.publish import Receipt
 from bridge.catalog import Catalog
 from bridge.cursors import write_cursor
-from bridge.errors import Unavailable
 from bridge.events import Event, Gap
 from bridge.filters import EVERYTHING, Filter, correlated
 from bridge.subscription import Deliver, Selection, Subscription
@@ -212,12 +211,14 @@ class Waits:
         self, selection: Selection, query: WaitQuery, since: str, left: Left
     ) -> WaitResult:
         log = self._log
-        seen = await log.catch_up()
+        began = asyncio.get_running_loop().time()
+        await log.catch_up()
         position = await locate(log, selection.project, since)
         after, gap = position.sequence, position.gap
         mirror = log.mirror
         filling = Filling(query.limit)
         events = filling.events
+        known = False
         while True:
             if log.epoch != mirror.epoch:
                 gap, after = Gap("stream_recreated", None), log.mirror.first_sequence - 1
@@ -229,14 +230,10 @@ class Waits:
                 break
             remaining = left()
             if remaining <= 0:
-                if seen or events:
+                if events or known or log.known_at >= began:
                     break
-                seen = await log.catch_up()
-                if not seen:  # to say that nothing came, one has to know
-                    raise Unavailable(
-                        "the event store (NATS JetStream) does not answer, so whether anything "
-                        "came is not known; nothing was lost, try again in a moment"
-                    )
+                await see(log, await log.ask_end())  # to say that nothing came, one has to know
+                known = True
                 continue
             if log.last_sequence > last:
                 continue  # more came while others had their turn

@@ -14,6 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from itertools import count
+from math import inf
 
 from bridge.errors import Unavailable
 from bridge.jetstream.connection import API_TIMEOUT_SECONDS, ApiError, Connection
@@ -72,6 +73,8 @@ class Tail:
         self._reaching = 0
         self._live = False
         self._settled = False
+        self.known_at = -inf
+        """What was stored before was read, as an answer has shown; in the loop's time."""
 
     @property
     def mirror(self) -> Mirror:
@@ -158,7 +161,7 @@ class Tail:
 
     async def ask_end(self) -> int:
         """Ask the stream for its newest sequence; see `verify`. Raises Unavailable."""
-        return (await self.verify()).last_sequence
+        return (await self.verify(CATCH_UP_SECONDS)).last_sequence
 
     async def verify(self, timeout: float = API_TIMEOUT_SECONDS) -> StreamState:
         """Make sure that the stream is still the one that the mirror is of; say how it stands.
@@ -200,14 +203,14 @@ class Tail:
         finally:
             self._reaching -= 1
 
-    async def catch_up(self) -> bool:
+    async def catch_up(self) -> None:
         """Read what the stream holds by now, whichever bridge stored it.
 
-        False if it cannot be known, in an outage or because NATS does not answer: then what was
-        read before is all there is.
+        In an outage, or if NATS does not answer, what was read before is all there is. While it is
+        read as it comes there is nothing to ask; `known_at` tells what is certain.
         """
         if not self._connection.is_up:
-            return False
+            return
         if not self._live:
             caught_up: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._asking.append(caught_up)
@@ -215,12 +218,12 @@ class Tail:
             try:
                 await asyncio.wait_for(caught_up, CATCH_UP_SECONDS)
             except TimeoutError:
-                return False
-        return await self.see_own_writes()
+                return
+        await self.see_own_writes()
 
-    async def see_own_writes(self) -> bool:
-        """Read as far as this process itself has stored; False if that takes too long."""
-        return await self.reach(self.marks.stored_here, CATCH_UP_SECONDS)
+    async def see_own_writes(self) -> None:
+        """Read as far as this process itself has stored, unless that takes too long."""
+        await self.reach(self.marks.stored_here, CATCH_UP_SECONDS)
 
     def watch(self, selection: Selection) -> asyncio.Future[None]:
         """Give a future that resolves when an event comes that may match; see `Mirror.watch`."""
@@ -279,7 +282,7 @@ class Tail:
         wanted = bool(self._reaching or self.mirror.is_watched)
         self._live = wanted and self._settled and not self._asking
         asking, self._asking = self._asking, []
-        end = self.marks.end
+        end, asked_at = self.marks.end, asyncio.get_running_loop().time()
         why = None
         try:
             expires = PULL_SECONDS if self._live else None
@@ -291,6 +294,7 @@ class Tail:
                 self._asking += asking
         if why is Ended.EMPTY:
             self._settled = True
+            self.known_at = asked_at
             self.marks.note_nothing_behind(end)
             self._changed.set()
             for future in asking:
