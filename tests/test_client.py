@@ -28,7 +28,7 @@ from bridge.client import (
     UnexpectedAnswer,
     Unreachable,
     patterns,
-    readers,
+    polling,
 )
 from tests.support import Agents, BridgeProcess, eventually
 from tests.support.agents import make_token
@@ -138,9 +138,10 @@ def test_the_types_are_those_of_the_results(bridge: BridgeProcess, agents: Agent
             assert isinstance(assert_type(await client.publish("work"), Published), Published)
             reply = await patterns.request_response(client, "ask", "answer", timeout=0)
             assert assert_type(reply, Event | None) is None
-            async for event in client.subscribe("work"):
-                assert_type(event, Event)
-                break
+            async with client.subscribe("work") as events:
+                async for event in events:
+                    assert_type(event, Event)
+                    break
 
     asyncio.run(main())
 
@@ -375,7 +376,7 @@ def test_a_bridge_that_is_not_there_is_told_with_its_address(make: Make) -> None
 def test_a_wait_outlasts_its_polls_and_keeps_what_they_bring(
     client: Either, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "POLL_SECONDS", 0.15)
+    monkeypatch.setattr(polling, "POLL_SECONDS", 0.15)
     found: list[Batch] = []
     waiting = threading.Thread(
         target=lambda: found.append(client.call("wait", "work", count=3, timeout=None))
@@ -448,13 +449,13 @@ def test_a_subscription_goes_on_where_it_was_left(make: Make) -> None:
     client.call("publish_many", [{"event_type": "work", "data": {"n": n}} for n in range(5)])
     seen = []
     for _ in range(2):
-        for event in client.subscribe("work"):
-            seen.append(event.data["n"])
-            if len(seen) % 2 == 0:
-                break
-    for event in make("async").subscribe("work"):
-        seen.append(event.data["n"])
-        break
+        with client.subscribe("work") as events:
+            for event in events:
+                seen.append(event.data["n"])
+                if len(seen) % 2 == 0:
+                    break
+    with make("async").subscribe("work") as events:
+        seen.append(next(events).data["n"])
     assert seen == [0, 1, 2, 3, 4]
 
 
@@ -482,7 +483,7 @@ def test_a_group_shares_what_comes(make: Make) -> None:
     assert sorted(next(readers[n % 2]).data["n"] for n in range(4)) == [0, 1, 2, 3]
 
 
-def test_a_redelivery_of_what_was_seen_is_not_shown_again() -> None:
+def test_without_leases_a_redelivery_of_what_was_seen_is_not_shown_again() -> None:
     """As after a bridge was killed before it could note that its answer was read."""
 
     def event(n: int, delivery: int) -> dict[str, Any]:
@@ -504,7 +505,7 @@ def test_a_redelivery_of_what_was_seen_is_not_shown_again() -> None:
         batch(event(4, 1)),
     ]
     client, _ = answering(*answers)
-    events = client.subscribe("work")
+    events = client.subscribe("work", lease=None)
     assert [next(events).data["n"] for _ in range(4)] == [1, 2, 3, 4]
 
 

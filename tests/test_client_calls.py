@@ -10,7 +10,7 @@ import pytest
 
 from bridge import errors
 from bridge.client import AsyncEventClient, Batch, Event, EventClient, Published, Unreachable
-from bridge.client.readers import Memory, ReaderQuery
+from bridge.client.polling import Memory, ReaderQuery
 from tests.support import Agents, BridgeProcess
 from tests.support.agents import make_token
 from tests.support.clients import KINDS, Blocking

@@ -1,5 +1,6 @@
 """The client's leases: work that survives its worker."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 
 from bridge import errors
-from bridge.client import Event, EventClient, LeasedEvent
+from bridge.client import AsyncEventClient, Event, EventClient, LeasedEvent
 from bridge.client.patterns import fan_out
 from tests.support import Agents, BridgeProcess, eventually
 from tests.support.agents import make_token
@@ -41,9 +42,10 @@ def test_an_event_is_extended_released_and_rejected(client: EventClient) -> None
     client.publish("task")
     [event] = client.wait("task", lease=30, timeout=10)
     assert isinstance(event, LeasedEvent)
+    was = event.ack_id
     [extended] = client.extend(event, lease=60).done
-    assert extended["was"] == event.ack_id
-    client.release(extended["ack_id"])
+    assert (extended["was"], extended["ack_id"]) == (was, event.ack_id)
+    client.release(event)
     [again] = client.wait("task", lease=30, timeout=10)
     assert again.delivery_count == 2
     client.reject(again, reason="no good")
@@ -69,13 +71,79 @@ def test_a_lease_that_ended_is_told_of(client: EventClient) -> None:
 def test_what_a_subscriber_had_in_hand_when_it_ended_comes_again(client: EventClient) -> None:
     for n in range(3):
         client.publish("task", {"n": n})
-    for event in client.subscribe("task", lease=1):
+    for event in client.subscribe("task", lease=1):  # outside of `with`, as a process that dies
         if event.data["n"] == 1:
             break
     [again] = client.wait("task", lease=30, limit=1, timeout=0.5)
     assert again.data["n"] == 2
     [again] = client.wait("task", lease=30, limit=1, timeout=20)
     assert (again.data["n"], again.delivery_count) == (1, 2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_subscriber_settles_by_how_its_block_is_left(
+    bridge: BridgeProcess, agents: Agents, kind: str
+) -> None:
+    """Done at its end, given back by what it raises; what waited behind it comes at once."""
+    token = make_token("worker", project_id=agents.project)
+    with KINDS[kind](bridge.api, token) as client:
+        for n in range(4):
+            client.call("publish", "task", {"n": n})
+        with client.subscribe("task") as events:
+            assert [next(events).data["n"] for _ in range(2)] == [0, 1]
+
+        def fail() -> None:
+            with client.subscribe("task", limit=2) as events:
+                assert next(events).data["n"] == 2
+                raise RuntimeError("not yet")
+
+        with pytest.raises(RuntimeError):
+            fail()
+        got = client.call("wait", "task", count=2, lease=30, timeout=20).events
+        assert sorted((event.data["n"], event.delivery_count) for event in got) == [(2, 2), (3, 2)]
+        assert got[0].data["n"] == 3, "the one that failed rests a little"
+
+
+def test_ctrl_c_gives_back_at_once(client: EventClient) -> None:
+    client.publish("task")
+
+    def interrupted() -> None:
+        with client.subscribe("task") as events:
+            next(events)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    [again] = client.wait("task", lease=30, timeout=0.5)
+    assert again.delivery_count == 2
+
+
+def test_an_event_settles_itself(client: EventClient, bridge: BridgeProcess) -> None:
+    client.publish("task")
+    [event] = client.wait("task", lease=30, timeout=10)
+    assert isinstance(event, LeasedEvent)
+    was = event.ack_id
+    event.extend(lease=60)
+    assert event.ack_id != was
+    event.release()
+    [event] = client.wait("task", lease=30, timeout=10)
+    assert isinstance(event, LeasedEvent)
+    event.ack()
+    with pytest.raises(errors.LeaseEnded):
+        event.reject("too late")
+
+    async def awaiting() -> None:
+        async with AsyncEventClient(bridge.api, client.token) as other:
+            await other.publish("task")
+            batch = await other.wait("task", lease=30, timeout=10)
+            [event] = batch
+            assert isinstance(event, LeasedEvent)
+            await other.extend(batch, lease=60)
+            await event.reject("no good")
+            [failure] = await other.wait("delivery_failed", timeout=10)
+            assert failure.data["reason"] == "no good"
+
+    asyncio.run(awaiting())
 
 
 def test_what_a_handler_raises_on_is_tried_again(client: EventClient) -> None:

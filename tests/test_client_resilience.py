@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from bridge import errors
-from bridge.client import EventClient, readers
+from bridge.client import Event, EventClient, polling
 from tests.support import BridgeProcess, NatsServer, asking, eventually
 from tests.support.agents import make_token
 from tests.support.clients import KINDS, Either
@@ -75,10 +75,11 @@ def test_a_wait_goes_on_at_the_other_replica(
 @pytest.mark.parametrize(
     ("kind", "position"),
     [
-        ("blocking", {}),
-        ("async", {}),
+        ("blocking", {"lease": None}),
+        ("async", {"lease": 2}),
         ("blocking", {"since": "earliest"}),
-        ("async", {"limit": 20}),
+        ("async", {"lease": None, "limit": 20}),
+        ("blocking", {"lease": 2, "limit": 20}),
     ],
 )
 def test_a_subscription_repeats_and_skips_nothing_when_the_bridge_restarts(
@@ -98,6 +99,8 @@ def test_a_subscription_repeats_and_skips_nothing_when_the_bridge_restarts(
 
     def subscribe() -> None:
         for event in reader.subscribe("work", **position):
+            if event.delivery_count > 1 and event.data["n"] in seen:
+                continue  # it says of itself that it may be a repeat
             seen.append(event.data["n"])
             if len(seen) == total:
                 return
@@ -178,7 +181,7 @@ def test_a_publish_while_nats_is_away_is_confirmed_when_it_is_back(
 def test_a_wait_that_ends_in_an_outage_says_so_unless_it_has_something(
     own_nats: NatsServer, start_bridge: Start, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "POLL_SECONDS", 0.2)
+    monkeypatch.setattr(polling, "POLL_SECONDS", 0.2)
     bridge = start_bridge(own_nats.url)
     client = make(bridge.api)
     client.call("publish", "work", {"n": 0})
@@ -205,11 +208,18 @@ def test_a_listener_survives_the_bridge_and_can_be_stopped_without_it(
     proxy.backends[:] = [bridge]
     client, publisher = make(proxy.api, kind), make(proxy.api, name="publisher")
     seen: list[int] = []
-    listener = client.on("work", lambda event: seen.append(event.data["n"]))
+    restarted = threading.Event()
+
+    def handle(event: Event) -> None:
+        seen.append(event.data["n"])
+        restarted.wait(30)
+
+    listener = client.on("work", handle)
     publisher.call("publish", "work", {"n": 0})
     eventually(lambda: seen == [0], what="the first event")
     bridge.kill()
     bridge.start()
+    restarted.set()  # so the connection that it polls on is made by an acknowledgement
     publisher.call("publish", "work", {"n": 1})
     eventually(lambda: seen == [0, 1], what="the second event")
     bridge.send(signal.SIGSTOP)

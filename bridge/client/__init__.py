@@ -17,14 +17,16 @@ from bridge.client.answers import (
 from bridge.client.calls import PublishOptions
 from bridge.client.clients import AsyncEventClient, EventClient
 from bridge.client.listening import AsyncListener, AsyncWorkers, Listener, Workers
-from bridge.client.readers import ReadOptions
+from bridge.client.polling import ReadOptions
 from bridge.client.replies import UnexpectedAnswer, Unreachable
+from bridge.client.subscribing import AsyncSubscriber, Subscriber
 from bridge.events import Event, Gap
 
 __all__ = [
     "Asked",
     "AsyncEventClient",
     "AsyncListener",
+    "AsyncSubscriber",
     "AsyncWorkers",
     "Batch",
     "Event",
@@ -37,6 +39,7 @@ __all__ = [
     "Published",
     "ReadOptions",
     "Settlement",
+    "Subscriber",
     "SubscriptionInfo",
     "Token",
     "UnexpectedAnswer",

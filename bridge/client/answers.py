@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from bridge.client.replies import shapeless
 from bridge.events import Event, Gap
@@ -13,15 +13,37 @@ if TYPE_CHECKING:
     D = TypeVar("D", bound=DataclassInstance)
 
 
-@dataclass(slots=True)
+@dataclass
 class LeasedEvent(Event):
     """An event that is this agent's alone until `lease_expires_at` (RFC 3339 in UTC).
 
-    It is done once it is acknowledged, with its `ack_id`; else it comes again.
+    It is done once it is acknowledged, with its `ack_id`; else it comes again. Its methods are the
+    client's of the same names, on this one event: of the async client they are to be awaited.
     """
 
     ack_id: str = ""
     lease_expires_at: str = ""
+
+    def held_by(self, client: Any) -> Self:
+        """Name the client that settles it."""
+        vars(self)["client"] = client
+        return self
+
+    def ack(self) -> Any:
+        """Acknowledge it: it is done, and never comes again. Gives a Settlement."""
+        return vars(self)["client"].ack(self)
+
+    def extend(self, lease: float = 30.0) -> Any:
+        """Begin its lease anew, for so many seconds. Gives a Settlement."""
+        return vars(self)["client"].extend(self, lease=lease)
+
+    def release(self, delay: float = 0.0) -> Any:
+        """Give it back, for delivery after so many seconds. Gives a Settlement."""
+        return vars(self)["client"].release(self, delay=delay)
+
+    def reject(self, reason: str = "rejected") -> Any:
+        """Make it a dead letter: it is not to be tried again. Gives a Settlement."""
+        return vars(self)["client"].reject(self, reason=reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +76,7 @@ class Published:
     warnings: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
     """What a wait brought; `timeout` if its time was up with fewer events than asked for.
 
@@ -147,13 +169,18 @@ class Asked:
     reply: Batch
 
 
-def events_of(content: Any) -> list[Event]:
-    """Read the events of an answer, those that are leased as such. Raises UnexpectedAnswer."""
+def events_of(content: Any, client: Any = None) -> list[Event]:
+    """Read the events of an answer, those that are leased as such, to be settled by `client`.
+
+    Raises UnexpectedAnswer.
+    """
     found = within(content, "events")
     if not isinstance(found, list):
         raise shapeless(content)
     return [
-        made(LeasedEvent if isinstance(each, dict) and "ack_id" in each else Event, each)
+        made(LeasedEvent, each).held_by(client)
+        if isinstance(each, dict) and "ack_id" in each
+        else made(Event, each)
         for each in found
     ]
 
@@ -165,12 +192,11 @@ def listed(kind: "type[D]", content: Any) -> "list[D]":
     return [made(kind, item) for item in content]
 
 
-def batch_of(content: Any) -> Batch:
-    """Read the answer to a wait. Raises UnexpectedAnswer."""
+def batch_of(content: Any, client: Any = None) -> Batch:
+    """Read the answer to a wait; see `events_of`. Raises UnexpectedAnswer."""
     gap = within(content, "gap")
-    return made(
-        Batch, content, events=events_of(content), gap=None if gap is None else made(Gap, gap)
-    )
+    events = events_of(content, client)
+    return made(Batch, content, events=events, gap=None if gap is None else made(Gap, gap))
 
 
 def page_of(content: Any) -> Page:

@@ -2,14 +2,14 @@
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, get_args, get_type_hints
 
 from bridge.client.calls import Calls
 from bridge.client.flow import Flow
 from bridge.client.listening import AsyncListener, Listener
-from bridge.client.readers import EventFeed
-from bridge.events import Event
+from bridge.client.polling import EventFeed
+from bridge.client.subscribing import AsyncSubscriber, Subscriber
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,6 +26,9 @@ class Runs(Protocol):
     def listen(self, flow: Flow[None]) -> Listener:
         """Run a flow in the background."""
 
+    def read(self, feed: EventFeed) -> Subscriber:
+        """Make a feed an iterator."""
+
 
 class RunsAsync(Protocol):
     """A client that runs flows on the event loop."""
@@ -37,6 +40,9 @@ class RunsAsync(Protocol):
 
     def listen(self, flow: Flow[None]) -> AsyncListener:
         """Run a flow in the background."""
+
+    def read(self, feed: EventFeed) -> AsyncSubscriber:
+        """Make a feed an iterator."""
 
 
 def blocking(
@@ -65,36 +71,29 @@ def awaiting(
     return method
 
 
-def iterating(
+def subscribing(
     feed: Callable[Concatenate[Calls, P], EventFeed],
-) -> Callable[Concatenate[Runs, P], Generator[Event, None, None]]:
-    """Make a feed a generator of the blocking client."""
+) -> Callable[Concatenate[Runs, P], Subscriber]:
+    """Make a feed an iterator of the blocking client."""
 
     @functools.wraps(feed)
-    def method(self: Runs, /, *args: P.args, **kwargs: P.kwargs) -> Generator[Event, None, None]:
-        found = feed(self.calls, *args, **kwargs)
-        while True:
-            yield from self.run(found.next())
+    def method(self: Runs, /, *args: P.args, **kwargs: P.kwargs) -> Subscriber:
+        return self.read(feed(self.calls, *args, **kwargs))
 
-    _describe(method, Generator[Event, None, None])
+    _describe(method, Subscriber)
     return method
 
 
-def async_iterating(
+def async_subscribing(
     feed: Callable[Concatenate[Calls, P], EventFeed],
-) -> Callable[Concatenate[RunsAsync, P], AsyncGenerator[Event, None]]:
-    """Make a feed an async generator of the async client."""
+) -> Callable[Concatenate[RunsAsync, P], AsyncSubscriber]:
+    """Make a feed an async iterator of the async client."""
 
     @functools.wraps(feed)
-    async def method(
-        self: RunsAsync, /, *args: P.args, **kwargs: P.kwargs
-    ) -> AsyncGenerator[Event, None]:
-        found = feed(self.calls, *args, **kwargs)
-        while True:
-            for event in await self.run(found.next()):
-                yield event
+    def method(self: RunsAsync, /, *args: P.args, **kwargs: P.kwargs) -> AsyncSubscriber:
+        return self.read(feed(self.calls, *args, **kwargs))
 
-    _describe(method, AsyncGenerator[Event, None])
+    _describe(method, AsyncSubscriber)
     return method
 
 

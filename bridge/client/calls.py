@@ -6,6 +6,7 @@ Each event has its ID before it is sent, so that it can be sent again.
 import json
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import Any, TypedDict, Unpack
 from urllib.parse import quote
@@ -14,9 +15,10 @@ from bridge.client import answers
 from bridge.client.answers import Asked, Page, Published, Settlement, SubscriptionInfo, Token, made
 from bridge.client.channel import Channel
 from bridge.client.flow import Deadline, Flow, Request
-from bridge.client.readers import GRACE_SECONDS, Reading, check_options, joined
+from bridge.client.polling import GRACE_SECONDS, POLL_SECONDS, check_options, joined
+from bridge.client.readers import Reading
 from bridge.client.replies import TRANSIENT, read, shapeless
-from bridge.client.settling import Leased, settle
+from bridge.client.settling import Leased, extended, settle
 from bridge.errors import Forbidden
 
 MAX_BATCH = 1000
@@ -101,6 +103,7 @@ class Calls(Reading):
 
         They come after it: nothing falls between the two. A correlation ID is made up where none is
         given. The rest is as in `publish`; tried again it waits again, and stores nothing twice.
+        Where `timeout` is longer than one request may last, others wait for the rest.
 
         >>> from bridge.client import EventClient
         >>> def review(event):
@@ -112,9 +115,14 @@ class Calls(Reading):
         """
         check_options(fields, PublishOptions)
         body = self._body({"data": dict(data or {}), **fields})
-        params = {"reply": joined(reply) or "*", "timeout": str(round(timeout * 1000))}
-        params |= {"count": str(count)} | ({"filter": filter} if filter else {})
-        path, read_seconds = f"/events/{quote(event_type, safe='')}", timeout + GRACE_SECONDS
+        correlation_id = body.get("correlation_id") or body["data"].get("correlation_id")
+        if not isinstance(correlation_id, str):
+            correlation_id = body["correlation_id"] = str(uuid.uuid4())
+        deadline, types = self.deadline(timeout), joined(reply) or "*"
+        seconds = min(timeout, POLL_SECONDS)
+        params = {"reply": types, "timeout": str(round(seconds * 1000)), "count": str(count)}
+        params |= {"filter": filter} if filter else {}
+        path, read_seconds = f"/events/{quote(event_type, safe='')}", seconds + GRACE_SECONDS
         request = Request("POST", path, params, _encoded(body), read_seconds=read_seconds)
         try:
             answer = yield from self._send(request)
@@ -122,7 +130,18 @@ class Calls(Reading):
             error.details.setdefault("event_id", body["event_id"])
             raise
         published = _published(answer, given=fields.get("event_id") is not None)
-        return Asked(published, answers.batch_of(answers.within(answer, "reply")))
+        batch = answers.batch_of(answers.within(answer, "reply"))
+        if len(batch) < count and deadline.left > 0:
+            rest = yield from self.wait(
+                *types.split(","),
+                since=batch.next_cursor,
+                timeout=deadline.left,
+                count=count - len(batch),
+                filter=filter,
+                correlation_id=correlation_id,
+            )
+            batch = replace(rest, events=batch.events + rest.events)
+        return Asked(published, batch)
 
     def ack(self, *what: Leased) -> Flow[Settlement]:
         """Acknowledge leased events, or all of a batch: they are done, and never come again.
@@ -132,8 +151,11 @@ class Calls(Reading):
         return (yield from settle(self._channel, "ack", what))
 
     def extend(self, *what: Leased, lease: float = 30.0) -> Flow[Settlement]:
-        """Begin leases anew, for so many seconds. Raises as `ack` does."""
-        return (yield from settle(self._channel, "extend", what, lease=round(lease * 1000)))
+        """Begin leases anew, for so many seconds. Raises as `ack` does.
+
+        Events and batches have their new `ack_id` from then on.
+        """
+        return (yield from extended(self._channel, what, lease))
 
     def release(self, *what: Leased, delay: float = 0.0) -> Flow[Settlement]:
         """Give leased events back, for delivery after so many seconds. Raises as `ack` does."""

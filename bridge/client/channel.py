@@ -17,7 +17,10 @@ log = logging.getLogger("bridge.client")
 
 
 class Channel:
-    """Asks the bridge; `retry_for` is in seconds, `clock` a monotonic clock in seconds."""
+    """Asks the bridge; `retry_for` is in seconds, `clock` a monotonic clock in seconds.
+
+    `client` is whose channel it is: leased events are settled with its methods.
+    """
 
     def __init__(
         self,
@@ -26,7 +29,9 @@ class Channel:
         retry_for: float,
         clock: Callable[[], float] = time.monotonic,
         uniform: Callable[[float, float], float] = random.uniform,
+        client: Any = None,
     ) -> None:
+        self.client = client
         self.credentials = credentials
         self.clock = clock
         self.answered = self._told = False

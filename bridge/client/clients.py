@@ -9,19 +9,20 @@ from weakref import WeakSet
 import httpx
 
 from bridge.client.bindings import (
-    async_iterating,
     async_listening,
+    async_subscribing,
     awaiting,
     blocking,
-    iterating,
     listening,
+    subscribing,
 )
 from bridge.client.calls import Calls
 from bridge.client.channel import Channel
 from bridge.client.flow import Flow
 from bridge.client.identity import Credentials, bridge_urls, from_environment
 from bridge.client.listening import AsyncListener, AsyncWorkers, Listener, Workers
-from bridge.client.readers import DEFAULT_LEASE_SECONDS
+from bridge.client.polling import DEFAULT_LEASE_SECONDS, EventFeed
+from bridge.client.subscribing import AsyncSubscriber, Subscriber
 from bridge.client.wires import AsyncWire, Wire, WireFormat
 
 T = TypeVar("T")
@@ -58,7 +59,7 @@ class Agent:
         place = bridge_urls(url)
         self.url = place.api
         self._wire_format = WireFormat(place, connect_timeout)
-        channel = Channel(self._credentials, retry_for=retry_for, clock=clock)
+        channel = Channel(self._credentials, retry_for=retry_for, clock=clock, client=self)
         self.calls = Calls(channel, stated, source="agent_id" if agent_id else "AGENT_ID")
 
     def __init_subclass__(cls) -> None:
@@ -110,11 +111,12 @@ class EventClient(Agent):
         )
         self._wire = Wire(self._wire_format, transport, sleep)
         self._listeners: WeakSet[Listener] = WeakSet()
+        self._subscribers: WeakSet[Subscriber] = WeakSet()
 
     publish = blocking(Calls.publish)
     publish_many = blocking(Calls.publish_many)
     wait = blocking(Calls.wait)
-    subscribe = iterating(Calls.feed)
+    subscribe = subscribing(Calls.feed)
     on = listening(Calls.on)
     ask = blocking(Calls.ask)
     ack = blocking(Calls.ack)
@@ -165,6 +167,12 @@ class EventClient(Agent):
         self._listeners.add(listener)
         return listener
 
+    def read(self, feed: EventFeed) -> Subscriber:
+        """Give a feed's events one by one."""
+        subscriber = Subscriber(self._wire, feed)
+        self._subscribers.add(subscriber)
+        return subscriber
+
     def run(self, flow: Flow[T]) -> T:
         """Run a flow: how patterns made of `calls` are run."""
         return self._wire.run(flow)
@@ -174,6 +182,8 @@ class EventClient(Agent):
         for listener in list(self._listeners):
             if listener.running:
                 listener.stop()
+        for subscriber in list(self._subscribers):
+            subscriber.rest()
         self._wire.close()
 
     def __enter__(self) -> Self:
@@ -193,8 +203,9 @@ class AsyncEventClient(Agent):
     >>> async def main():
     ...     async with AsyncEventClient() as client:
     ...         await client.publish("agent_spawned", {"agent_type": "qa", "task": "API"})
-    ...         async for event in client.subscribe("agent_spawned"):
-    ...             return event.data["agent_type"]
+    ...         async with client.subscribe("agent_spawned") as events:
+    ...             async for event in events:
+    ...                 return event.data["agent_type"]
     >>> asyncio.run(main())
     'qa'
     """
@@ -223,11 +234,12 @@ class AsyncEventClient(Agent):
         )
         self._wire = AsyncWire(self._wire_format, transport, sleep)
         self._listeners: WeakSet[AsyncListener] = WeakSet()
+        self._subscribers: WeakSet[AsyncSubscriber] = WeakSet()
 
     publish = awaiting(Calls.publish)
     publish_many = awaiting(Calls.publish_many)
     wait = awaiting(Calls.wait)
-    subscribe = async_iterating(Calls.feed)
+    subscribe = async_subscribing(Calls.feed)
     on = async_listening(Calls.on)
     ask = awaiting(Calls.ask)
     ack = awaiting(Calls.ack)
@@ -270,6 +282,12 @@ class AsyncEventClient(Agent):
         self._listeners.add(listener)
         return listener
 
+    def read(self, feed: EventFeed) -> AsyncSubscriber:
+        """Give a feed's events one by one."""
+        subscriber = AsyncSubscriber(self._wire, feed)
+        self._subscribers.add(subscriber)
+        return subscriber
+
     async def run(self, flow: Flow[T]) -> T:
         """Run a flow: how patterns made of `calls` are run."""
         return await self._wire.run(flow)
@@ -279,6 +297,8 @@ class AsyncEventClient(Agent):
         for listener in list(self._listeners):
             if listener.running:
                 await listener.stop()
+        for subscriber in list(self._subscribers):
+            await subscriber.rest()
         await self._wire.close()
 
     async def __aenter__(self) -> Self:

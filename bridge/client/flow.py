@@ -57,19 +57,14 @@ class Sleep:
 class Call:
     """A call of the caller's own function; the async client awaits what it gives if it can.
 
-    The reply is what the function gave; what it raises is thrown into the flow.
+    The reply is what the function gave; what it raises is thrown into the flow. While it lasts the
+    flow that `keep` makes is run every so many seconds, if there is one.
     """
 
     function: Callable[..., Any]
     argument: Any
-
-
-@dataclass(frozen=True, slots=True)
-class KeptCall(Call):
-    """A call while which a flow is run every so many seconds."""
-
-    every: float
-    keep: Callable[[], "Flow[None]"]
+    every: float = 0.0
+    keep: Callable[[], "Flow[None]"] | None = None
 
 
 Step: TypeAlias = Request | Sleep | Call

@@ -46,20 +46,17 @@ def settle(channel: Channel, verb: str, what: Iterable[Leased], **more: Any) -> 
     return made(Settlement, (yield from channel.insist(request)))
 
 
-def settled_if_possible(
-    channel: Channel, verb: str, events: Sequence[LeasedEvent], **more: Any
-) -> Flow[Settlement | None]:
-    """Settle events' leases, or log why that is in vain: the events come again."""
-    if not events:
-        return None
-    told = ", ".join(event.event_id for event in events)
+def if_possible(what: Sequence[Leased], settling: Flow[Settlement]) -> Flow[None]:
+    """Settle leases, or log why that is in vain: the events come again."""
+    if not what:
+        return
+    told = ", ".join(each.event_id for each in what if isinstance(each, Event))
     try:
-        return (yield from settle(channel, verb, events, **more))
+        yield from settling
     except LeaseEnded as error:
         log.warning("event %s: %s", told, error.message)
     except (BridgeError, Unreachable) as error:
         log.warning("event %s comes again: %s", told, error.message)
-    return None
 
 
 def rest_seconds(event: Event) -> float:
@@ -67,12 +64,22 @@ def rest_seconds(event: Event) -> float:
     return float(min(2.0 ** (event.delivery_count - 1), LONGEST_REST_SECONDS))
 
 
-def extended(channel: Channel, events: Sequence[LeasedEvent], seconds: float) -> Flow[None]:
-    """Begin events' leases anew, while one is being worked on and the rest wait for their turn."""
-    settlement = yield from settled_if_possible(
-        channel, "extend", events, lease=round(seconds * 1000)
-    )
-    by_ack_id = {event.ack_id: event for event in events}
-    for done in () if settlement is None else settlement.done:
-        event = by_ack_id[done["was"]]
-        event.ack_id, event.lease_expires_at = done["ack_id"], done["lease_expires_at"]
+def extended(channel: Channel, what: Sequence[Leased], seconds: float) -> Flow[Settlement]:
+    """Begin leases anew; events and batches among them have their new `ack_id` from then on.
+
+    Raises as `settle` does.
+    """
+    settlement = yield from settle(channel, "extend", what, lease=round(seconds * 1000))
+    for each in what:
+        if isinstance(each, str):
+            continue
+        were = ack_ids([each])
+        renewed = [done for done in settlement.done if done["was"] in were]
+        events = each.events if isinstance(each, Batch) else [each]
+        if isinstance(each, Batch) and renewed:
+            each.ack_id = ",".join(done["ack_id"] for done in renewed)
+        if len(renewed) == len(events):
+            for event, done in zip(events, renewed, strict=True):
+                if isinstance(event, LeasedEvent):
+                    event.ack_id, event.lease_expires_at = done["ack_id"], done["lease_expires_at"]
+    return settlement

@@ -13,13 +13,15 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import httpx
 
-from bridge.client.flow import Answer, Call, Flow, KeptCall, Request, Sleep, Step
+from bridge.client.flow import Answer, Call, Flow, Request, Sleep, Step
 from bridge.client.identity import BridgeUrls
+from bridge.client.keeping import AsyncKeeper, Keeper
 from bridge.client.replies import Unreachable
 
 T = TypeVar("T")
@@ -56,11 +58,11 @@ class Cut:
         self._asked.set()
         self._shut(how)
 
-    def note(self, event: str, info: dict[str, Any]) -> None:
-        """Look for a new connection in what httpcore traces of a request."""
+    def note(self, request: Request, event: str, info: dict[str, Any]) -> None:
+        """Look for a new connection in what httpcore traces of a request: later ones share it."""
         if event in _CONNECTED:
             self._socket = info["return_value"].get_extra_info("socket")
-            if self.asked:
+            if self.asked and not request.anyway:
                 self._shut(socket.SHUT_WR)
 
     def _shut(self, how: int) -> None:
@@ -150,13 +152,17 @@ class Wire:
 
     def _do(self, step: Step) -> Any:
         if isinstance(step, Call):
-            with self._keeping(step):
+            keeper = step.keep and Keeper(self.undisturbed, step.every, step.keep)
+            try:
                 return step.function(step.argument)
+            finally:
+                if keeper:
+                    keeper.stop()
         _check(self._cut, step)
         if isinstance(step, Sleep):
             (time.sleep if step.anyway else self._sleep)(step.seconds)
             return _check(self._cut, step)
-        trace = {"trace": self._cut.note} if self._cut and not step.anyway else {}
+        trace = {"trace": partial(self._cut.note, step)} if self._cut else {}
         try:
             answer = self._http.request(**self._format.options(step), extensions=trace)
         except httpx.TransportError as error:
@@ -164,26 +170,10 @@ class Wire:
             raise self._format.lost(error) from error
         return Answer(answer.status_code, answer.headers, answer.content)
 
-    @contextlib.contextmanager
-    def _keeping(self, call: Call) -> Iterator[None]:
-        """Run what is to be run while a call lasts, in a thread beside it."""
-        if not isinstance(call, KeptCall):
-            yield
-            return
-        over = threading.Event()
-
-        def keep() -> None:
-            while not over.wait(call.every):
-                with contextlib.suppress(Stopped):
-                    self.run(call.keep())
-
-        thread = threading.Thread(target=keep, name="bridge-lease", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+    def undisturbed(self, flow: Flow[None]) -> None:
+        """Run a flow that may as well not be run where the wire has been cut."""
+        with contextlib.suppress(Stopped):
+            self.run(flow)
 
 
 class AsyncWire:
@@ -228,18 +218,18 @@ class AsyncWire:
 
     async def _do(self, step: Step) -> Any:
         if isinstance(step, Call):
-            keeping = asyncio.create_task(self._keep(step)) if isinstance(step, KeptCall) else None
+            keeper = step.keep and AsyncKeeper(self.undisturbed, step.every, step.keep)
             try:
                 given = step.function(step.argument)
                 return await given if inspect.isawaitable(given) else given
             finally:
-                if keeping is not None:
-                    keeping.cancel()
+                if keeper:
+                    await keeper.stop()
         _check(self._cut, step)
         if isinstance(step, Sleep):
             await (asyncio.sleep if step.anyway else self._sleep)(step.seconds)
             return _check(self._cut, step)
-        trace = {"trace": self._note} if self._cut and not step.anyway else {}
+        trace = {"trace": partial(self._note, self._cut, step)} if self._cut else {}
         try:
             answer = await self._http.request(**self._format.options(step), extensions=trace)
         except httpx.TransportError as error:
@@ -247,15 +237,14 @@ class AsyncWire:
             raise self._format.lost(error) from error
         return Answer(answer.status_code, answer.headers, answer.content)
 
-    async def _keep(self, call: KeptCall) -> None:
-        while True:
-            await asyncio.sleep(call.every)
-            with contextlib.suppress(Stopped):
-                await self.run(call.keep())
+    async def undisturbed(self, flow: Flow[None]) -> None:
+        """Run a flow that may as well not be run where the wire has been cut."""
+        with contextlib.suppress(Stopped):
+            await self.run(flow)
 
-    async def _note(self, event: str, info: dict[str, Any]) -> None:
-        if self._cut is not None:
-            self._cut.note(event, info)
+    @staticmethod
+    async def _note(cut: Cut, request: Request, event: str, info: dict[str, Any]) -> None:
+        cut.note(request, event, info)
 
 
 def _check(cut: Cut | None, step: Request | Sleep) -> None:

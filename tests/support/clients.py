@@ -5,7 +5,7 @@ import threading
 from collections.abc import Coroutine, Iterator
 from typing import Any, Self
 
-from bridge.client import AsyncEventClient, Event, EventClient
+from bridge.client import AsyncEventClient, AsyncSubscriber, Event, EventClient
 
 
 class Loop:
@@ -37,7 +37,7 @@ class Blocking:
     def pattern(self, function: Any, *args: Any, **options: Any) -> Any:
         return function(self.client, *args, **options)
 
-    def subscribe(self, *args: Any, **options: Any) -> Iterator[Event]:
+    def subscribe(self, *args: Any, **options: Any) -> Any:
         return self.client.subscribe(*args, **options)
 
     def on(self, *args: Any, **options: Any) -> Any:
@@ -59,6 +59,24 @@ class Blocking:
         self.close()
 
 
+class Subscribed(Iterator[Event]):
+    """A subscription of the async client, on its event loop."""
+
+    def __init__(self, loop: Loop, events: AsyncSubscriber) -> None:
+        self._loop = loop
+        self._events = events
+
+    def __next__(self) -> Event:
+        event: Event = self._loop.run(self._events.__anext__())
+        return event
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self._loop.run(self._events.__aexit__(kind, error, trace))
+
+
 class Awaiting(Blocking):
     """The async client, on an event loop of its own."""
 
@@ -72,13 +90,8 @@ class Awaiting(Blocking):
     def pattern(self, function: Any, *args: Any, **options: Any) -> Any:
         return self._loop.run(function(self._client, *args, **options))
 
-    def subscribe(self, *args: Any, **options: Any) -> Iterator[Event]:
-        events = self._client.subscribe(*args, **options)
-        try:
-            while True:
-                yield self._loop.run(anext(events))
-        finally:
-            self._loop.run(events.aclose())
+    def subscribe(self, *args: Any, **options: Any) -> Any:
+        return Subscribed(self._loop, self._client.subscribe(*args, **options))
 
     def on(self, *args: Any, **options: Any) -> Any:
         async def listen() -> Any:

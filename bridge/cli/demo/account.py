@@ -19,6 +19,7 @@ from urllib.parse import unquote
 import httpx
 
 from bridge.client import Event, EventClient
+from bridge.suggest import quoted
 
 WAIT = "/events/wait/"
 EVENTS = "/events/"
@@ -76,23 +77,22 @@ class ReportingTransport(httpx.HTTPTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and report what it was about."""
         began = time.monotonic()
-        query = _query(request)
-        _, published, event_type = request.url.path.partition(EVENTS)
+        query, event_type = _query(request), _published_type(request)
+        if event_type:
+            self._say(Report("publishes", began, began, event_type=event_type))
         if query is not None:
             self._say(Report("waits", began, began, query))
-        elif published:
-            self._say(Report("publishes", began, began, event_type=event_type))
         response = super().handle_request(request)
         response.read()
         ended = time.monotonic()
-        if query is not None and response.status_code == httpx.codes.OK:
-            events = response.json()["events"]
+        answer = response.json() if response.is_success else {}
+        if event_type and "event_id" in answer:
+            self._say(Report("published", ended, began, None, answer["event_id"], event_type))
+        if query is not None:
+            events = answer.get("reply", answer).get("events", [])
             for event in events:
                 last, again = event is events[-1], event["delivery_count"] > 1
                 self._say(Report("received", ended, began, query, *_named(event), last, again))
-        elif published and response.status_code == httpx.codes.ACCEPTED:
-            event_id = response.json()["event_id"]
-            self._say(Report("published", ended, began, None, event_id, event_type))
         return response
 
     def _say(self, report: Report) -> None:
@@ -101,9 +101,17 @@ class ReportingTransport(httpx.HTTPTransport):
             sys.stdout.flush()
 
 
+def _published_type(request: httpx.Request) -> str:
+    return request.url.path.partition(EVENTS)[2] if request.method == "POST" else ""
+
+
 def _query(request: httpx.Request) -> AwaitedQuery | None:
-    _, found, types = request.url.path.partition(WAIT)
+    """Read what is waited for: by a wait, or by a question that is published."""
     params = request.url.params
+    if "reply" in params:
+        correlation_id = json.loads(request.content)["correlation_id"]
+        return AwaitedQuery(params["reply"], f"correlation_id:{quoted(correlation_id)}")
+    _, found, types = request.url.path.partition(WAIT)
     asked = AwaitedQuery(unquote(types), params.get("filter", ""), params.get("group", ""))
     return asked if found else None
 

@@ -17,7 +17,7 @@ from bridge.client.patterns import (
     phased_workflow,
     request_response,
 )
-from bridge.client.readers import ReadOptions
+from bridge.client.polling import ReadOptions
 
 PATIENCE_SECONDS = 60.0
 COMPONENTS = {"api": "python-specialist", "worker": "go-specialist"}

@@ -1,14 +1,13 @@
 """Patterns of single messages: ask and be answered, tell all, wait with patience, log."""
 
 import logging
-import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bridge.client.answers import Published
 from bridge.client.calls import Calls
 from bridge.client.flow import Flow
-from bridge.client.patterns.pattern import correlated, pattern
+from bridge.client.patterns.pattern import pattern
 from bridge.client.replies import TRANSIENT, Unreachable
 from bridge.errors import BridgeError
 from bridge.events import Event
@@ -29,8 +28,8 @@ def request_response(
 ) -> Flow[Event | None]:
     """Publish a request and give the first response to it, None after `timeout` seconds.
 
-    Event System Guide, "Request-Response Pattern". The response is an event with the request's
-    correlation ID, a new one unless given. It is not missed by coming early.
+    Event System Guide, "Request-Response Pattern". The response is an event behind the request with
+    its correlation ID, a new one unless given; see `ask`.
 
     >>> from bridge.client import EventClient
     >>> from bridge.client.patterns import request_response
@@ -45,12 +44,15 @@ def request_response(
     >>> reply.data
     {'approved': True}
     """
-    correlation = correlation_id or str(uuid.uuid4())
-    yield from calls.publish(request_type, data, topic=topic, correlation_id=correlation)
-    batch = yield from calls.wait(
-        response_type, filter=correlated(correlation), timeout=timeout, limit=1
+    asked = yield from calls.ask(
+        request_type,
+        data,
+        reply=response_type,
+        timeout=timeout,
+        topic=topic,
+        correlation_id=correlation_id,
     )
-    return batch.events[0] if batch.events else None
+    return asked.reply.events[0] if asked.reply else None
 
 
 @pattern
