@@ -172,6 +172,33 @@ def test_an_ack_id_works_on_every_bridge_and_after_restarts(
     assert elsewhere.events("task", timeout=6) == []
 
 
+@pytest.mark.parametrize("asked", ["who leased it", "another bridge", "a bridge that is new"])
+def test_a_lease_outlives_a_server_that_has_forgotten_it(
+    own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn, asked: str
+) -> None:
+    """nats-server writes how a consumer stands later than it says so."""
+    first, other = start_bridge(own_nats.url), start_bridge(own_nats.url)
+    worker = agents_on(first)("worker", project_id="p")
+    for n in range(20):
+        worker.publish("task", {"n": n})
+    for _ in range(19):  # the server writes how it stands only now and then
+        [event] = leased(worker, group="g", limit=1)
+        done(worker, "ack", event["ack_id"])
+    [event] = leased(worker, lease=8, group="g")
+    own_nats.stop(signal.SIGKILL)
+    own_nats.start()
+    eventually(first.ready, what="the first bridge")
+    eventually(other.ready, what="the other bridge")
+    bridge = {"who leased it": first, "another bridge": other}.get(asked)
+    if bridge is None:
+        first.kill()
+        bridge = start_bridge(own_nats.url)
+    second = agents_on(bridge)("second", project_id="p")
+    assert leased(second, timeout=1.5, group="g") == []
+    assert done(agents_on(other)("worker", project_id="p"), "ack", event["ack_id"])
+    assert leased(second, timeout=10, group="g") == []
+
+
 def test_who_may_not_read_a_subscription_may_not_settle_its_leases(
     agents: Agents, worker: Agent
 ) -> None:

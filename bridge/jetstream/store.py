@@ -20,6 +20,7 @@ from bridge.jetstream.log import stream_check
 from bridge.jetstream.log.stream_check import StreamCheck
 from bridge.jetstream.log.tail import Tail
 from bridge.jetstream.natspy import NatsClient
+from bridge.jetstream.neighbours import Neighbours
 from bridge.jetstream.publisher import Publisher
 from bridge.jetstream.service import Registration
 from bridge.jetstream.stream import StreamShape, ensure_stream
@@ -131,8 +132,9 @@ class JetStream:
             self._marks,
             self._failover,
         )
+        self._neighbours = Neighbours(self._connection)
         self._leases = Leases(
-            self._connection,
+            self._neighbours,
             self._confirmations,
             self.publisher,
             self._marks,
@@ -230,10 +232,11 @@ class JetStream:
         self.publisher.attach(client)
         if self._server_id not in ("", self._connection.server_id) and state.replicas == 1:
             self._marks.note_restart(state.told_at)
+        self._marks.note_restart(state.restarted_at)
         self._server_id = self._connection.server_id
         await self._failover.attach(client, name)
         await self._durables.attach(client)
-        await self._leases.attach(client)
+        await self._neighbours.attach(client)
         await self.subscribers.attach(client)
         self.log.adopt(state)
         self._stream_check.see(state)

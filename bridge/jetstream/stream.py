@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from bridge import subjects
 from bridge.errors import StartError, Unavailable
 from bridge.jetstream.connection import API_TIMEOUT_SECONDS, ApiError, Connection, Unanswered
+from bridge.jetstream.natspy import NatsClient
 
 log = logging.getLogger("bridge.stream")
 
@@ -30,6 +31,7 @@ ELECTION_SECONDS = 1.5
 _ESSENTIAL = {"subjects", "retention", "allow_msg_ttl"}
 _FIXED = {"storage", "retention", "max_consumers"}
 _WORDS = {"description", "metadata"}
+_SERVER, _RESTARTED = "bridge_server", "bridge_restarted"
 
 SUBJECTS_TOLD = "events.<project>.<topic>.<event type>.<correlation id, or _>"
 
@@ -91,9 +93,13 @@ class StreamState:
     """Why it cannot take events though it answers, empty if it can."""
     behind: bool
     """Whether a server that is there has yet to hear of messages that are stored."""
+    restarted_at: float
+    """When a single server was started again, in Unix seconds by its clock; 0 if never."""
 
 
-async def ensure_stream(connection: Connection, client: Client, shape: StreamShape) -> StreamState:
+async def ensure_stream(
+    connection: Connection, client: NatsClient, shape: StreamShape
+) -> StreamState:
     """Make the stream if it is missing, mend it if it may be, and say how it stands.
 
     Raises StartError if it can never serve the bridge, Unavailable if it cannot be asked.
@@ -103,8 +109,35 @@ async def ensure_stream(connection: Connection, client: Client, shape: StreamSha
     except ApiError as error:
         if error.err_code != STREAM_NOT_FOUND:
             raise _unusable(error, "ask about", shape) from error
-        return _state(await _create(connection, client, shape), 0.0)
-    return _state(await _mend(connection, client, shape, info), 0.0)
+        info = await _create(connection, client, shape)
+    else:
+        info = await _mend(connection, client, shape, info)
+    return _state(await _note_server(connection, client, shape, info), 0.0)
+
+
+async def _note_server(
+    connection: Connection, client: NatsClient, shape: StreamShape, info: dict[str, Any]
+) -> dict[str, Any]:
+    """Note in the stream which server has it, and when that was another one the last time.
+
+    A single server that was killed may have forgotten deliveries of its last moments, which a
+    bridge that was not there must know as well. In a cluster the other servers remember.
+    """
+    metadata = info["config"].get("metadata") or {}
+    known = metadata.get(_SERVER)
+    clustered = "name" in (info.get("cluster") or {})
+    if clustered or not shape.manage or known == client.server_id:
+        return info
+    noted = metadata | {_SERVER: client.server_id}
+    if known is not None:
+        noted[_RESTARTED] = str(_told_at(info))
+    try:
+        request = f"$JS.API.STREAM.UPDATE.{shape.name}"
+        config = info["config"] | {"metadata": noted}
+        return await connection.request(request, config, client=client)
+    except ApiError as error:
+        log.warning("that NATS was started again is not noted: %s", error.description)
+        return info
 
 
 async def _info(connection: Connection, client: Client, name: str) -> dict[str, Any]:
@@ -218,9 +251,10 @@ def _state(info: dict[str, Any], skew: float) -> StreamState:
         max_age=config.get("max_age", 0) / _SECOND,
         replicas=config.get("num_replicas", 1),
         skew=skew,
-        told_at=_moment(info["ts"]) if info.get("ts") else time.time(),
+        told_at=_told_at(info),
         trouble=_trouble(info.get("cluster") or {}, config.get("num_replicas", 1)),
         behind=_is_behind(info.get("cluster") or {}),
+        restarted_at=float((config.get("metadata") or {}).get(_RESTARTED, 0)),
     )
 
 
@@ -249,6 +283,10 @@ def _is_behind(cluster: dict[str, Any]) -> bool:
 
 def _is_heard(replica: dict[str, Any]) -> bool:
     return bool(replica.get("active", 0) < HEARD_SECONDS * _SECOND)
+
+
+def _told_at(info: dict[str, Any]) -> float:
+    return _moment(info["ts"]) if info.get("ts") else time.time()
 
 
 def _moment(text: str) -> float:

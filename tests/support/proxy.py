@@ -31,6 +31,7 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._open: set[socket.socket] = set()
         self._muted: set[socket.socket] = set()
+        self._halving = 0
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._accept, daemon=True)
         self._thread.start()
@@ -52,6 +53,11 @@ class Proxy:
         """Pass on no more answers on the connections there are."""
         with self._lock:
             self._muted |= self._open
+
+    def cut_answers(self, count: int) -> None:
+        """Pass on half of each of the next so many answers, and then nothing."""
+        with self._lock:
+            self._halving += count
 
     def cut(self) -> None:
         """Reset every connection there is."""
@@ -112,7 +118,14 @@ class Proxy:
 
     def _unless_muted(self, client: socket.socket, chunk: bytes) -> bytes:
         with self._lock:
-            return b"" if client in self._muted else chunk
+            halve = self._halving > 0
+            self._halving -= halve
+            if client in self._muted:
+                return b""
+        if halve:
+            client.sendall(chunk[: len(chunk) // 2])
+            raise ConnectionAbortedError
+        return chunk
 
     def __enter__(self) -> Self:
         return self

@@ -216,6 +216,9 @@ class HeldEvents:
             if event is None or not selection.accepts(event):
                 await message.ack()
                 self._messages.pop(_identity(message), None)
+            elif seconds := self._deliveries.leases.left(message):
+                await self._deliveries.leases.put_off(message, seconds)
+                self._messages.pop(_identity(message), None)
             elif 0 < self._max_deliveries < message.delivered:
                 await self._deliveries.leases.bury(self._subscription, message, event)
                 self._messages.pop(_identity(message), None)

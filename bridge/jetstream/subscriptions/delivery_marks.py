@@ -15,6 +15,9 @@ from bridge.jetstream.subscriptions.consumers import ConsumerState
 MAX_AHEAD = 64
 """Of so many deliveries behind a gap a note is kept until the gap is closed."""
 
+MAX_DONE = 1000
+"""Of so many leases that ended well, of each subscription, this process knows which they were."""
+
 MAX_SUBSCRIPTIONS = 10_000
 """Of so many subscriptions this process knows how far they have come."""
 
@@ -30,6 +33,7 @@ class DeliveryMarks:
     __slots__ = (
         "_ahead",
         "_certain",
+        "_done",
         "_expected",
         "_open",
         "_owed",
@@ -56,6 +60,7 @@ class DeliveryMarks:
         self._ahead: dict[int, int] = {}
         self._settled = 0  # up to here everything was acknowledged, but for what is open
         self._open: set[int] = set()
+        self._done: dict[int, None] = {}  # what was acknowledged behind that, the latest last
 
     @property
     def resume_after(self) -> int | None:
@@ -80,6 +85,8 @@ class DeliveryMarks:
             if not again:
                 self.accounted = self._settled = 0
                 self._open.clear()
+                if self.created:  # other bridges may have told what is done before
+                    self._done.clear()
             self.given_before = 0.0
             self.created = created
             self._expected, self._passed = number + 1, sequence
@@ -138,9 +145,17 @@ class DeliveryMarks:
         self.acknowledge(sequence)
         self._arrive(number, sequence)
 
+    def note_done(self, sequence: int) -> None:
+        """Note that an event was acknowledged for good, whatever its server will remember."""
+        self.acknowledge(sequence)
+        self._done[sequence] = None
+        if len(self._done) > MAX_DONE:
+            del self._done[next(iter(self._done))]
+
     def is_settled(self, sequence: int) -> bool:
         """Tell whether an event is known to be acknowledged."""
-        return sequence <= self._settled and sequence not in self._open
+        passed = sequence <= self._settled and sequence not in self._open
+        return passed or sequence in self._done
 
     def forget_owed(self, settled: Callable[[int], bool]) -> None:
         """Forget what is owed and yet will not be acknowledged here, as `settled` tells."""
@@ -166,12 +181,13 @@ class KnownMarks:
 
     def __init__(self) -> None:
         self._marks: dict[str, DeliveryMarks] = {}
-        self._restarted_at = 0.0
+        self.restarted_at = 0.0
+        """When the server was started again, in Unix seconds by its clock, as far as is known."""
 
     def clear(self) -> None:
         """Forget everything: the stream is another one now."""
         self._marks.clear()
-        self._restarted_at = 0.0
+        self.restarted_at = 0.0
 
     def note_restart(self, now: float) -> None:
         """Note that NATS was started again; `now` is in Unix seconds by its clock.
@@ -179,13 +195,13 @@ class KnownMarks:
         A server that was killed may have forgotten deliveries, through this or other bridges, of
         what it held.
         """
-        self._restarted_at = now
+        self.restarted_at = max(self.restarted_at, now)
         for marks in self._marks.values():
-            marks.given_before = now
+            marks.given_before = max(marks.given_before, now)
 
     def of(self, name: str) -> DeliveryMarks:
         """Give what is known of a subscription's consumer, which may be nothing."""
-        known = self._marks.pop(name, None) or DeliveryMarks(self._restarted_at)
+        known = self._marks.pop(name, None) or DeliveryMarks(self.restarted_at)
         self._marks[name] = known
         if len(self._marks) > MAX_SUBSCRIPTIONS:
             del self._marks[next(iter(self._marks))]
@@ -200,7 +216,7 @@ class KnownMarks:
         marks = self.of(state.name)
         marks.learn(state.created, *state.floor, again=state.made_again)
         marks.accounted = max(marks.accounted, state.accounted)
-        since = self._restarted_at if state.created_at < self._restarted_at else 0.0
+        since = self.restarted_at if state.created_at < self.restarted_at else 0.0
         marks.given_before = max(marks.given_before, state.given_before, since)
 
     def doubt(self, name: str) -> bool:

@@ -6,6 +6,9 @@ a bridge, and `ack_id` is text that any bridge understands: which delivery it is
 
 Every acknowledgement is sent as a request. One that is only published is lost without a word while
 its consumer has no leader, for seconds after the death of a server.
+
+A single server that is killed may forget the leases of its last moments, and deliver their events
+again. So bridges tell each other what they have leased, and put off again what comes too early.
 """
 
 import asyncio
@@ -15,29 +18,22 @@ import hashlib
 import json
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from bridge.errors import RequestInvalid, Unavailable
 from bridge.events import DELIVERY_FAILED, MAX_TTL_SECONDS, Event, correlation_ids, rfc3339
 from bridge.jetstream.confirmations import Confirmations
-from bridge.jetstream.connection import Connection
 from bridge.jetstream.log.tail import Tail
 from bridge.jetstream.message import ACK, NAK, TERM, Message
+from bridge.jetstream.neighbours import Neighbours
 from bridge.jetstream.publisher import Publisher
-from bridge.jetstream.service import NAME
 from bridge.jetstream.subscriptions.delivery_marks import KnownMarks
 from bridge.subscription import Subscription
 
 SPARE_SECONDS = 2.0
 """How much longer than an agent is told JetStream waits: a server that was killed may be early by
 a second, and clocks differ by a little."""
-
-SETTLED = f"$SRV.SETTLED.{NAME}"
-"""Where bridges tell each other which leases have ended."""
 
 CONFIRM_SECONDS = 5.0
 ATTEMPT_SECONDS = 1.0
@@ -49,8 +45,20 @@ PUBLISHER = "agent-event-bridge"
 _NANOSECONDS = 1_000_000_000
 MAX_ACK_ID_CHARACTERS = 65_536
 MAX_LEASES = 1000
-MAX_SETTLED = 50_000
-"""Of so many settled leases this process remembers that they were."""
+MAX_SETTLED = MAX_HELD = 50_000
+"""Of so many leases this process remembers that they run, or were settled."""
+
+
+Place = tuple[str, int]
+"""A subscription's name and the sequence of an event that it was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """When an event is its reader's alone, in Unix seconds by the server's clock."""
+
+    began: float
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,7 @@ class Leases:
 
     def __init__(
         self,
-        connection: Connection,
+        neighbours: Neighbours,
         confirmations: Confirmations,
         publisher: Publisher,
         marks: KnownMarks,
@@ -123,7 +131,7 @@ class Leases:
         find: Callable[[str], Subscription | None],
         stream: str,
     ) -> None:
-        self._connection = connection
+        self._neighbours = neighbours
         self._confirmations = confirmations
         self._publisher = publisher
         self._marks = marks
@@ -131,6 +139,10 @@ class Leases:
         self._find = find
         self._stream = stream
         self._settled: dict[Lease, str] = {}
+        self._held: dict[Place, Held] = {}
+        neighbours.hear("settled", self._on_settled)
+        neighbours.hear("leased", self._on_leased)
+        neighbours.answer("leases", self._on_asked)
         self.leased = self.acknowledged = self.released = self.dead = self.redriven = 0
 
     def now(self) -> float:
@@ -155,14 +167,56 @@ class Leases:
         """Tell whether this has been done with a lease before, as by a request that is repeated."""
         return self._settled.get(lease) == verb
 
-    async def attach(self, client: Client) -> None:
-        """Hear on a new connection what is settled through other bridges."""
-        await client.subscribe(SETTLED, cb=self._on_settled)
+    def _on_asked(self) -> None:
+        """Tell a bridge that is new here what was leased and settled."""
+        now = self.now()
+        held = [
+            [*place, one.began, one.until] for place, one in self._held.items() if one.until > now
+        ]
+        for start in range(0, len(held), MAX_LEASES):
+            self._neighbours.reply("leased", held[start : start + MAX_LEASES])
+        settled = [
+            [write_ack_id(lease.epoch, lease.until, [lease.reply]), verb]
+            for lease, verb in self._settled.items()
+            if lease.until > now
+        ]
+        for start in range(0, len(settled), MAX_LEASES):
+            self._neighbours.reply("settled", settled[start : start + MAX_LEASES])
 
-    async def _on_settled(self, msg: Msg) -> None:
-        ack_id, _, verb = msg.data.decode().partition(" ")
-        for lease in self.read(ack_id):
-            self._remember(lease, verb)
+    def _on_settled(self, settled: list[list[str]]) -> None:
+        for ack_id, verb in settled:
+            for lease in self.read(ack_id):
+                self._remember(lease, verb)
+
+    def _on_leased(self, held: list[tuple[str, int, float, float]]) -> None:
+        for consumer, sequence, began, until in held:
+            self._held.pop((consumer, sequence), None)
+            if until > began:
+                self._held[consumer, sequence] = Held(began, until)
+        while len(self._held) > MAX_HELD:
+            del self._held[next(iter(self._held))]
+
+    async def _note_held(self, places: Iterable[Place], until: float) -> None:
+        """Let every bridge know until when events are their readers'; 0 for those given back."""
+        began = self.now()
+        held = [(*place, began, until) for place in places]
+        self._on_leased(held)
+        await self._neighbours.tell("leased", held)
+
+    def left(self, message: Message) -> float:
+        """Say for how many seconds a message is somebody's alone, which its server has forgotten.
+
+        Only one that was started again since has: any other delivers a lease's event when it is
+        over or given back.
+        """
+        held = self._held.get((message.consumer, message.sequence))
+        if held is None or held.began >= self._marks.restarted_at:
+            return 0.0
+        return max(0.0, held.until - self.now())
+
+    async def put_off(self, message: Message, seconds: float) -> None:
+        """Have a message that came too early delivered later. Raises Unavailable."""
+        await self._confirm(message.reply, _nak(seconds + SPARE_SECONDS))
 
     async def _note_settled(self, lease: Lease, verb: str) -> None:
         """Remember that a lease was settled, here and on the other bridges.
@@ -171,11 +225,14 @@ class Leases:
         twice would take the event from whoever has it by then.
         """
         self._remember(lease, verb)
-        told = f"{write_ack_id(lease.epoch, lease.until, [lease.reply])} {verb}"
-        await self._connection.post(SETTLED, told.encode(), keep=False)
+        ack_id = write_ack_id(lease.epoch, lease.until, [lease.reply])
+        await self._neighbours.tell("settled", [[ack_id, verb]])
 
     def _remember(self, lease: Lease, verb: str) -> None:
         self._settled[lease] = verb
+        if verb != "release":
+            self._marks.of(lease.consumer).note_done(lease.sequence)
+        self._held.pop((lease.consumer, lease.sequence), None)
         if len(self._settled) > MAX_SETTLED:
             del self._settled[next(iter(self._settled))]
 
@@ -183,6 +240,7 @@ class Leases:
         """Lease messages, and give until when, and where each is answered. Raises Unavailable."""
         replies = [message.reply for message in messages]
         until = await self._postpone(replies, seconds)
+        await self._note_held([(each.consumer, each.sequence) for each in messages], until)
         self.leased += len(replies)
         return until, replies
 
@@ -196,18 +254,19 @@ class Leases:
             return
         await self._confirm(lease.reply, ACK)
         await self._note_settled(lease, "ack")
-        self._marks.of(lease.consumer).acknowledge(lease.sequence)
         self.acknowledged += 1
 
     async def extend(self, lease: Lease, seconds: float) -> tuple[str, float]:
         """Begin a lease anew; gives its new `ack_id`, and until when. Raises Unavailable."""
         until = await self._postpone([lease.reply], seconds)
+        await self._note_held([(lease.consumer, lease.sequence)], until)
         return self.written(until, [lease.reply]), until
 
     async def release(self, lease: Lease, delay: float) -> None:
         """Give an event back, for delivery after a delay in seconds. Raises Unavailable."""
         if self.was_settled(lease, "release"):
             return
+        await self._note_held([(lease.consumer, lease.sequence)], 0.0)  # before it can come again
         await self._confirm(lease.reply, _nak(delay) if delay > 0 else NAK)
         await self._note_settled(lease, "release")
         self.released += 1
@@ -244,7 +303,6 @@ class Leases:
             await self._tell(subscription, event, lease.sequence, lease.delivered, reason)
         await self._confirm(lease.reply, TERM)
         await self._note_settled(lease, "reject")
-        self._marks.of(lease.consumer).acknowledge(lease.sequence)
 
     async def bury(self, subscription: Subscription, message: Message, event: Event) -> None:
         """Make a message that was delivered too often a dead letter. Raises Unavailable."""
@@ -252,7 +310,7 @@ class Leases:
         reason = f"not acknowledged in {tries} deliveries"
         await self._tell(subscription, event, message.sequence, tries, reason)
         await self._confirm(message.reply, TERM)
-        self._marks.of(message.consumer).acknowledge(message.sequence)
+        self._marks.of(message.consumer).note_done(message.sequence)
 
     async def _tell(
         self,
