@@ -18,6 +18,7 @@ _FUNCTION = re.compile(r"^\w+\(\) \{", re.MULTILINE)
 _LIVE = re.compile(r"^nats (sub|events) ", re.MULTILINE)
 _LIVE_SECONDS = 30.0
 _WITHOUT_QUORUM = "NATS is away"
+_DEAD_LETTERS = "Dead letters"
 
 # What is left when NATS loses the beginning of a restore: the CLI's server may be told that another
 # one restores before it is told on which subject that listens. Then both are done again.
@@ -83,6 +84,10 @@ class Reading:
             self._functions += block.text
         if block.section == _WITHOUT_QUORUM:
             self.world.lose_quorum()
+        if block.section == _DEAD_LETTERS and self._steps[self._steps.index(block) - 1].section != (
+            _DEAD_LETTERS
+        ):
+            self.world.fail()
         printed = self._listen(block) if _LIVE.search(block.text) else self._run(block)
         if block.section == _WITHOUT_QUORUM:
             self.world.heal()

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import nats.js.errors
 from nats.js import JetStreamContext, api
 
 from tests.support import asking
-from tests.support.agents import Agent
+from tests.support.agents import Agent, make_token
 from tests.support.bridges import BridgeProcess
 from tests.support.jetstream import on_jetstream
 from tests.support.manifests import Object, Pod, at, of_kind, pods
@@ -57,6 +58,9 @@ class World:
             "NATS_PASSWORD": OPERATOR_LOGIN["nats_password"],
             "NATS_SYSTEM_PASSWORD": _PASSWORDS["SYSTEM_NATS_PASSWORD"],
             "NATS_ADMIN_PASSWORD": _PASSWORDS["ADMIN_NATS_PASSWORD"],
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "SIDECAR_URL": f"{self.address}/api",
+            "JWT_TOKEN": make_token("operator", project_id=PROJECT),
         }
 
     @property
@@ -96,6 +100,16 @@ class World:
             tester.wait("review_complete")
             [made] = tester.subscriptions()
             tester.http.delete(f"/subscriptions/{made['name']}").raise_for_status()
+
+    def fail(self) -> None:
+        """Let a worker reject its work."""
+        coder, packer = self.agent("coder-1"), self.agent("packer-1", "packer")
+        wanted = {"data": {"format": "deb"}, "correlation_id": "build-9", "event_id": "package-9"}
+        coder.http.post("/events/package_wanted", json=wanted).raise_for_status()
+        query = {"group": "packers", "ack": "explicit"}
+        leased = packer.wait("package_wanted", timeout=10, **query)["ack_id"]
+        rejection = {"ack_ids": [leased], "reason": "no room on the disk"}
+        packer.http.post("/deliveries/reject", json=rejection).raise_for_status()
 
     def scale(self, replicas: int) -> None:
         """Run so many bridges; those too many live on, as pods do, until their end is awaited."""
