@@ -65,6 +65,13 @@ class MethodNotAllowed(BridgeError):
     slug = "method_not_allowed"
 
 
+class NotAcceptable(BridgeError):
+    """The answer that was asked for is not given here."""
+
+    code = "REQ_004"
+    slug = "not_acceptable"
+
+
 class RequestTimeout(BridgeError):
     """The client did not send its request in time."""
 

@@ -6,6 +6,7 @@ Most of it needs no token.
 import asyncio
 import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import httpx
@@ -131,6 +132,13 @@ class TestMetrics:
 CONTRACT = {
     "/api/events": {"get", "post"},
     "/api/events/{event_type}": {"post"},
+    "/api/events/{event_id}": {"get"},
+    "/api/events/explain": {"get"},
+    "/api/events/explain/{event_types}": {"get"},
+    "/api/events/stream": {"get"},
+    "/api/events/stream/{event_types}": {"get"},
+    "/api/catalog": {"get"},
+    "/api/agents": {"get"},
     "/api/events/wait": {"get"},
     "/api/events/wait/{event_types}": {"get"},
     "/api/subscriptions": {"get"},
@@ -349,7 +357,7 @@ class TestEveryAnswer:
         ("path", "allowed"),
         [
             ("/api/events", "GET, POST"),
-            ("/api/events/a", "POST"),
+            ("/api/events/a", "GET, POST"),
             ("/api/events/wait", "GET, POST"),
             ("/api/events/wait/a", "GET"),
             ("/api/subscriptions", "GET"),
@@ -379,9 +387,6 @@ class TestEveryAnswer:
     @pytest.mark.parametrize(
         ("method", "path", "says"),
         [
-            ("GET", "/events/tests_passing", "GET /api/events/wait/tests_passing waits"),
-            ("GET", "/events/tests_passing", "GET /api/events?type=tests_passing shows"),
-            ("GET", "/events/-a/c", "GET /api/events/wait/{event_type} waits"),
             ("POST", "/events/wait/a", "POST /api/events/a publishes"),
             ("POST", "/events/wait/a,b", "POST /api/events/{event_type} publishes"),
             ("DELETE", "/subscriptions", "DELETE /api/subscriptions/{name}"),
@@ -392,6 +397,19 @@ class TestEveryAnswer:
         self, agent: Agent, method: str, path: str, says: str
     ) -> None:
         assert_problem(agent.http.request(method, path, json={}), "REQ_003", says=says)
+
+    @pytest.mark.parametrize(
+        ("path", "says"),
+        [
+            ("/events/tests_passing", "GET /api/events/wait/tests_passing waits"),
+            ("/events/tests_passing", "GET /api/events?type=tests_passing shows"),
+            ("/events/-a/c", "GET /api/events/wait/{event_type} waits"),
+        ],
+    )
+    def test_an_event_that_is_not_there_may_be_a_type(
+        self, agent: Agent, path: str, says: str
+    ) -> None:
+        assert_problem(agent.http.get(path), "REQ_002", says=says)
 
     @pytest.mark.parametrize("given", ["abc-123", "a b", "x" * 128, '"quoted"', "{}"])
     def test_a_request_id_is_echoed(self, agent: Agent, bridge: BridgeProcess, given: str) -> None:
@@ -457,6 +475,7 @@ def test_a_failure_of_the_bridge_is_told_without_its_cause(
 
 class _NoBus:
     draining = False
+    presence = SimpleNamespace(note=None)
 
     def health(self) -> Any:
         raise RuntimeError("secret cause")

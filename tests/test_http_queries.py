@@ -35,6 +35,7 @@ class TestAnswers:
             "timeout",
             "ended_by",
             "timestamp",
+            "hints",
         ]
         assert (batch["events"], batch["more_available"], batch["timeout"]) == ([], False, True)
         assert batch["next_cursor"]

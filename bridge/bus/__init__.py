@@ -5,17 +5,23 @@ wait      a durable subscription: take what passes, hold it until the answer was
           or `since`: read what is retained from a position that the client holds
 leasing   what an agent says of deliveries that are leased to it
 history   read what is retained, either way
+streams   every event as it comes, from a position on, without an end
+explaining, directory, presence   why nothing came; what there is; who is there
 """
 
 import uuid
 from dataclasses import replace
 
+from bridge.bus.directory import Directory
 from bridge.bus.event_types import EventTypes
+from bridge.bus.explaining import Explaining
 from bridge.bus.history import History, HistoryQuery, HistoryResult
 from bridge.bus.leasing import Leasing
 from bridge.bus.overview import Health, Overview
 from bridge.bus.ports import Store
+from bridge.bus.presence import Presence
 from bridge.bus.publish import Publications, Receipt
+from bridge.bus.streams import Streams, Tidings
 from bridge.bus.wait import WaitQuery, WaitResult, Waits
 from bridge.catalog import Catalog
 from bridge.errors import RequestInvalid
@@ -29,6 +35,7 @@ __all__ = [
     "HistoryQuery",
     "HistoryResult",
     "Receipt",
+    "Tidings",
     "WaitQuery",
     "WaitResult",
 ]
@@ -58,18 +65,23 @@ class Bus:
         publications = Publications(store, catalog, types, strict=strict_publishers)
         self.publish, self.publish_all = publications.one, publications.many
         self.leasing = Leasing(store)
+        self.presence = Presence(store.bridges)
+        explaining = Explaining(store.log, catalog)
         self._waits = Waits(
-            store.log,
-            store.subscriptions,
-            store.publisher,
+            store,
             catalog,
             self.leasing,
+            self.presence,
+            explaining,
             deliver=deliver,
             max_deliveries=max_deliveries,
         )
-        self.wait = self._waits.wait
+        self.wait, self.selection = self._waits.wait, self._waits.selection
+        self.explain = explaining.explain
         self.history = History(store.log).show
         self.overview = Overview(store)
+        self.directory = Directory(store, catalog, self.presence, self.overview)
+        self.streams = Streams(store.log, self.presence)
 
     async def ask(
         self, principal: Principal, new: NewEvent, query: WaitQuery
@@ -91,8 +103,8 @@ class Bus:
         return receipt, await self._waits.replies(receipt, query)
 
     def drain(self) -> None:
-        """End every wait now, with what it has; later ones do not wait."""
-        self._waits.draining = True
+        """End every wait now, with what it has, and every stream; later ones do not wait."""
+        self._waits.draining = self.streams.draining = True
         self._store.wake_waits()
 
     @property

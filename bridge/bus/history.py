@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from bridge.bus.lean import ALL_FIELDS, Fields, Room
 from bridge.bus.ports import EventLog, StoredEvent
 from bridge.bus.positions import locate
 from bridge.cursors import write_cursor
@@ -25,6 +26,8 @@ class HistoryQuery:
     limit: int = 20
     latest: bool = False
     """Only the newest event of each type and correlation ID: the present state."""
+    max_bytes: int | None = None
+    fields: Fields = ALL_FIELDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,10 @@ class Filling:
         limit: int,
         max_bytes: int = MAX_ANSWER_BYTES,
         among: Collection[int] | None = None,
+        room: Room | None = None,
     ) -> None:
         self._among = among
+        self._lean = room
         self._limit = limit
         self._room = max_bytes
         self.events: list[Event] = []
@@ -62,12 +67,17 @@ class Filling:
                 await asyncio.sleep(0)
             elif self._among is not None and stored.event.sequence not in self._among:
                 continue
-            elif len(self.events) == self._limit or (self.events and stored.size > self._room):
+            elif not self._has_room(stored):
                 self.full = True
                 return
             else:
                 self.events.append(stored.event)
                 self._room -= stored.size
+
+    def _has_room(self, stored: StoredEvent) -> bool:
+        if len(self.events) == self._limit or (self.events and stored.size > self._room):
+            return False
+        return self._lean is None or self._lean.holds([*self.events, stored.event])
 
 
 class History:
@@ -91,7 +101,8 @@ class History:
         newest = None
         if query.latest:
             newest = await _newest(mirror.backwards(query.selection, now, first, last))
-        filling = Filling(query.limit, among=newest)
+        room = None if query.max_bytes is None else Room(query.max_bytes, query.fields)
+        filling = Filling(query.limit, among=newest, room=room)
         events = filling.events
         if query.newest_first:
             await filling.take(mirror.backwards(query.selection, now, first, last))

@@ -72,23 +72,25 @@ class Overview:
             if _may_see(principal, found)
         }
         told = await self._store.subscriptions.states(list(mine))
-        dead = await self._dead(principal.project)
+        letters = await self.dead_letters(principal.project)
+        dead = Counter(subscription for subscription, _ in letters)
         return [
             {**self._shown(name, found, told.get(name)), "dead": dead[name]}
             for name, found in mine.items()
             if name not in told or told[name] is not None
         ]
 
-    async def _dead(self, project: str) -> Counter[str]:
-        """Count the dead letters that are told of in retained events, by subscription."""
-        log, found = self._store.log, Counter[str]()
+    async def dead_letters(self, project: str) -> set[tuple[str, str]]:
+        """Give the dead letters that retained events tell of: subscription and event ID."""
+        log, found = self._store.log, set[tuple[str, str]]()
         await log.see_own_writes()
         failures = Selection(project, (DELIVERY_FAILED,))
         for stored in log.mirror.forwards(failures, 0, log.now()):
             if stored is None:
                 await asyncio.sleep(0)
             else:
-                found[str(stored.event.data.get("subscription"))] += 1
+                data = stored.event.data
+                found.add((str(data.get("subscription")), str(data.get("event_id"))))
         return found
 
     async def delete_subscription(self, principal: Principal, name: str) -> None:

@@ -2,17 +2,22 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import NamedTuple
 
+from bridge.bus.explaining import Explaining, Hint, before_position, given_before
 from bridge.bus.history import MAX_ANSWER_BYTES, Filling
+from bridge.bus.lean import ALL_FIELDS, Fields, Room
 from bridge.bus.leasing import Leasing
-from bridge.bus.ports import Delivery, EventLog, EventSink, Left, Subscriptions
+from bridge.bus.ports import Delivery, HasRoom, Left, Store
 from bridge.bus.positions import locate, see
+from bridge.bus.presence import Presence, open_wait
 from bridge.bus.publish import Receipt
 from bridge.catalog import Catalog
 from bridge.cursors import write_cursor
+from bridge.errors import Unavailable
 from bridge.events import Event, Gap
 from bridge.filters import EVERYTHING, Filter, correlated
 from bridge.subscription import Deliver, Selection, Subscription
@@ -47,6 +52,9 @@ class WaitQuery:
     lease: float | None = None
     max_deliveries: int | None = None
     done: tuple[str, ...] = ()
+    max_bytes: int | None = None
+    """Of an answer's events as they are shown, but for the first."""
+    fields: Fields = ALL_FIELDS
 
 
 class Leased(NamedTuple):
@@ -74,6 +82,8 @@ class WaitResult:
     drained: bool = False
     leases: Leased | None = None
     warnings: tuple[str, ...] = ()
+    hints: tuple[Hint, ...] | None = None
+    """Why nothing came, where nothing did."""
 
     @property
     def ended_by(self) -> str:
@@ -100,49 +110,79 @@ class Waits:
 
     def __init__(
         self,
-        log: EventLog,
-        subscriptions: Subscriptions,
-        publisher: EventSink,
+        store: Store,
         catalog: Catalog,
         leasing: Leasing,
+        presence: Presence,
+        explaining: Explaining,
         *,
         deliver: Deliver = "all",
         max_deliveries: int = 10,
     ) -> None:
         self._leasing = leasing
+        self._presence = presence
+        self._explaining = explaining
         self._deliver: Deliver = deliver
         self._max_deliveries = max_deliveries
-        self._log = log
-        self._subscriptions = subscriptions
-        self._publisher = publisher
+        self._log = store.log
+        self._subscriptions = store.subscriptions
+        self._publisher = store.publisher
         self._catalog = catalog
         self.draining = False
         """Whether every wait is to end now, with what it has, and later ones are not to wait."""
 
     async def wait(self, principal: Principal, query: WaitQuery) -> WaitResult:
         """Wait for events. Raises RequestInvalid, CursorInvalid, NotFound or Unavailable."""
+        selection = self.selection(principal, query)
+        left = self._until(asyncio.get_running_loop().time() + query.timeout)
+        warnings = await self._leasing.done(principal, query.done)
+        subscription = None
+        if query.since is None:
+            subscription = Subscription(
+                selection,
+                principal.agent_id,
+                principal.agent_type,
+                query.group,
+                query.consumer,
+            )
+        with self._presence.waiting(open_wait(principal, selection, subscription)):
+            if subscription is None:
+                found = await self._since(selection, query, query.since or "", left)
+            else:
+                found = await self._durable(subscription, query, left)
+        hints = None
+        if not found.events and found.gap is None:
+            hints = tuple(await self._hints(selection, subscription))
+        return replace(found, warnings=(*warnings, *found.warnings), hints=hints)
+
+    def selection(self, principal: Principal, query: WaitQuery) -> Selection:
+        """Say which events a wait is for: by default those on its agent type's topics."""
         topics = query.topics
         if query.types is None and not query.any_type and topics is None:
             subscribed = self._catalog.topics_of(principal.agent_type)
             topics = None if subscribed is None else tuple(sorted(subscribed))
-        selection = Selection(principal.project, query.types, topics, query.filter)
-        left = self._until(asyncio.get_running_loop().time() + query.timeout)
-        warnings = await self._leasing.done(principal, query.done)
-        if query.since is not None:
-            found = await self._since(selection, query, query.since, left)
-        else:
-            found = await self._durable(
-                Subscription(
-                    selection,
-                    principal.agent_id,
-                    principal.agent_type,
-                    query.group,
-                    query.consumer,
-                ),
-                query,
-                left,
-            )
-        return replace(found, warnings=(*warnings, *found.warnings))
+        return Selection(principal.project, query.types, topics, query.filter)
+
+    async def _hints(self, selection: Selection, subscription: Subscription | None) -> list[Hint]:
+        """Say why nothing came. To know that is worth no error."""
+        try:
+            await self._log.catch_up()
+            found = await self._explaining.find(selection)
+            hints = self._explaining.hints(found)
+            if not found.passing:
+                return hints
+            if subscription is None:
+                more = before_position(found.passing, at_least=not found.looked_at_all)
+            else:
+                states = await self._subscriptions.states([subscription.name])
+                state = states.get(subscription.name)
+                given_up_to = 0 if state is None else state.delivered_sequence
+                given = (event for event in found.passing if event.sequence <= given_up_to)
+                last = next(given, None)
+                more = given_before(found.passing, last, at_least=not found.looked_at_all)
+        except Unavailable:
+            return []
+        return [*hints, more]
 
     async def replies(self, receipt: Receipt, query: WaitQuery) -> WaitResult:
         """Wait for events that carry a published one's correlation ID and come after it.
@@ -169,6 +209,11 @@ class Waits:
         leases = None
         # The last event may take it over what is enough, and the whole is to fit an answer.
         enough = max(1, MAX_ANSWER_BYTES - self._publisher.max_event_bytes)
+        room = None if query.max_bytes is None else Room(query.max_bytes, query.fields)
+        if room is not None:
+            await self._log.catch_up()  # what comes next is looked up there
+        if query.group is None:
+            self._presence.look_who_shares(subscription.name)
         try:
             await delivery.fill(
                 left,
@@ -176,6 +221,7 @@ class Waits:
                 limit=query.limit,
                 max_bytes=enough,
                 deliver=query.deliver or self._deliver,
+                has_room=None if room is None else self._room_for(subscription.selection, room),
             )
             if query.lease is not None and delivery.events:
                 leases = Leased(*await delivery.lease(query.lease))
@@ -185,7 +231,9 @@ class Waits:
         except BaseException:
             await delivery.give_back()
             raise
-        shared = delivery.is_shared and query.group is None
+        shared = query.group is None and (
+            delivery.is_shared or self._presence.is_shared_elsewhere(subscription.name)
+        )
         return WaitResult(
             delivery.events,
             warnings=(SHARED,) if shared else (),
@@ -197,6 +245,16 @@ class Waits:
             drained=self.draining,
             leases=leases,
         )
+
+    def _room_for(self, selection: Selection, room: Room) -> HasRoom:
+        """Tell whether the event that comes next, as far as is known, fits beside others."""
+
+        def has_room(events: Sequence[Event]) -> bool:
+            coming = self._log.mirror.forwards(selection, events[-1].sequence, self._log.now())
+            following = next(coming, None)
+            return room.holds(events if following is None else [*events, following.event])
+
+        return has_room
 
     async def _passes_behind(self, selection: Selection, sequence: int) -> bool:
         """Tell whether any of what a subscription still has passes its filter."""
@@ -216,7 +274,8 @@ class Waits:
         position = await locate(log, selection.project, since)
         after, gap = position.sequence, position.gap
         mirror = log.mirror
-        filling = Filling(query.limit)
+        room = None if query.max_bytes is None else Room(query.max_bytes, query.fields)
+        filling = Filling(query.limit, room=room)
         events = filling.events
         known = False
         while True:

@@ -108,6 +108,22 @@ def status(url: Url = None, token: Token = None, shown: Shown = None) -> None:
     run(url, token, shown)
 
 
+@app.command(epilog=examples("bridge who", "bridge who --format json"))
+def who(url: Url = None, token: Token = None, shown: Shown = None) -> None:
+    """Say which agents are there, and what each waits for at this moment."""
+    from bridge.cli import directory_commands  # noqa: PLC0415 - the help needs no client
+
+    directory_commands.who(url, token, shown)
+
+
+@app.command(epilog=examples("bridge catalog", "bridge catalog --format json"))
+def catalog(url: Url = None, token: Token = None, shown: Shown = None) -> None:
+    """List event types, their topics, and how many events of each are retained."""
+    from bridge.cli import directory_commands  # noqa: PLC0415 - the help needs no client
+
+    directory_commands.catalog(url, token, shown)
+
+
 @app.command(
     epilog=examples(
         "bridge doctor",

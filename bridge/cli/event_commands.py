@@ -260,6 +260,80 @@ events.command("subscribe", help="The same as `wait`.", hidden=True)(wait)
 
 
 @events.command(
+    epilog=examples(
+        "bridge events tail",
+        "bridge events tail tests_failing --filter 'failures:>3' --since earliest",
+    )
+)
+def tail(  # noqa: PLR0913 - a command's options are its arguments
+    event_types: Annotated[list[str] | None, TYPES] = None,
+    *,
+    filter_text: Filter = None,
+    correlation_id: Annotated[str | None, typer.Option(help="Only one correlation ID's.")] = None,
+    topic: Topic = None,
+    since: Annotated[
+        str, typer.Option(help="Begin at a cursor, event ID, time, 'earliest' or 'now'.")
+    ] = "now",
+    url: Url = None,
+    token: Token = None,
+    shown: Shown = None,
+) -> None:
+    """Print events as they come, until Ctrl-C; moves no subscription."""
+    from bridge.cli import directory_commands  # noqa: PLC0415 - the help needs no client
+
+    directory_commands.tail(
+        tuple(event_types or ("*",)),
+        {
+            "filter": filter_text,
+            "correlation_id": correlation_id,
+            "topic": topic,
+            "since": since,
+        },
+        url=url,
+        token=token,
+        shown=shown,
+    )
+
+
+@events.command(epilog=examples("bridge events explain tests_passing --filter 'coverage:>90'"))
+def explain(
+    event_types: Annotated[list[str] | None, TYPES] = None,
+    *,
+    filter_text: Filter = None,
+    correlation_id: Annotated[str | None, typer.Option(help="Only one correlation ID's.")] = None,
+    topic: Topic = None,
+    url: Url = None,
+    token: Token = None,
+    shown: Shown = None,
+) -> None:
+    """Say why a wait for these gets nothing: what is retained, and what the filter finds."""
+    from bridge.cli import directory_commands  # noqa: PLC0415 - the help needs no client
+
+    directory_commands.explain(
+        tuple(event_types or ()),
+        filter=filter_text,
+        correlation_id=correlation_id,
+        topic=topic,
+        url=url,
+        token=token,
+        shown=shown,
+    )
+
+
+@events.command(epilog=examples("bridge events show EVENT_ID"))
+def show(
+    event_id: Annotated[str, typer.Argument(help="As `bridge events list` shows it in JSON.")],
+    url: Url = None,
+    token: Token = None,
+    shown: Shown = None,
+) -> None:
+    """Show an event, and what became of it for each subscription that it is for."""
+    from bridge.cli import directory_commands  # noqa: PLC0415 - the help needs no client
+
+    directory_commands.show(event_id, url, token, shown)
+
+
+@events.command(
     "list",
     epilog=examples(
         "bridge events list",

@@ -167,7 +167,8 @@ def _list(name: str) -> Column:
     return Column(name.replace("_", " "), lambda one: ", ".join(map(str, one.get(name) or ())))
 
 
-def _subscriber(subscription: Record) -> str:
+def subscriber(subscription: Record) -> str:
+    """Say whose a subscription is."""
     group = subscription.get("group")
     return f"group {group}" if group else plain(subscription.get("agent"))
 
@@ -230,7 +231,7 @@ SUBSCRIPTION = Shape(
     ),
     columns=(
         column("name"),
-        Column("whose", _subscriber),
+        Column("whose", subscriber),
         _list("types"),
         _list("topics"),
         column("filter"),

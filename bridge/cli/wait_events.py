@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import typer
 
@@ -77,27 +78,19 @@ class Hook:
                     break
                 except subprocess.TimeoutExpired:
                     given = None
-                    self._extend(event)
+                    self._settle(partial(self._client.extend, lease=LEASE_SECONDS), event)
         # A process that a signal ended counts as it does in a shell.
         return process.returncode if process.returncode >= 0 else 128 - process.returncode
 
-    def _extend(self, event: Event) -> None:
-        if not isinstance(event, LeasedEvent):
-            return
-        extended = self._settle(partial(self._client.extend, lease=LEASE_SECONDS), event)
-        if extended is not None and extended.done:
-            event.ack_id = extended.done[0]["ack_id"]
-
     @staticmethod
-    def _settle(what: "Callable[[LeasedEvent], Settlement]", event: "Event") -> "Settlement | None":
+    def _settle(what: Callable[[LeasedEvent], Settlement], event: Event) -> None:
         """Settle a lease, or say that it was in vain: the event comes again."""
         if not isinstance(event, LeasedEvent):  # it was read from a position of the caller's
-            return None
+            return
         try:
-            return what(event)
+            what(event)
         except (BridgeError, Unreachable) as error:
             note(f"event {event.event_id}: {error.message}")
-            return None
 
     def _variables(self, event: Event) -> dict[str, str]:
         given = {
@@ -210,6 +203,7 @@ def _collect(
     A command gets one event at a time: should it fail, no other was delivered and not handed over.
     """
     came = 0
+    hints: Sequence[Mapping[str, Any]] = ()
     unwanted: Event | None = None
 
     def limit() -> int:
@@ -232,8 +226,11 @@ def _collect(
             note(f"{unwanted.event_type} came first: event {unwanted.event_id}")
             raise typer.Exit(Status.UNWANTED)
         came += len(batch.events)
+        hints = batch.hints
         if wish.satisfied(came):
             break
+    if came == 0:
+        tell_hints(hints)
     return came
 
 
@@ -254,6 +251,12 @@ def _written_out(client: EventClient, wish: Wish, batch: Batch) -> Iterator[None
         raise
     if ours:
         client.ack(batch)
+
+
+def tell_hints(hints: Iterable[Mapping[str, Any]]) -> None:
+    """Say on standard error why nothing came."""
+    for hint in hints:
+        note(f"hint: {hint['message']}")
 
 
 def _batches(

@@ -19,6 +19,7 @@ from bridge.client.clients import AsyncEventClient, EventClient
 from bridge.client.listening import AsyncListener, AsyncWorkers, Listener, Workers
 from bridge.client.polling import ReadOptions
 from bridge.client.replies import UnexpectedAnswer, Unreachable
+from bridge.client.streaming import StreamOptions
 from bridge.client.subscribing import AsyncSubscriber, Subscriber
 from bridge.events import Event, Gap
 
@@ -39,6 +40,7 @@ __all__ = [
     "Published",
     "ReadOptions",
     "Settlement",
+    "StreamOptions",
     "Subscriber",
     "SubscriptionInfo",
     "Token",

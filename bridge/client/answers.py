@@ -1,6 +1,6 @@
 """Answers: what the bridge tells, as value types. Fields that they do not know are left out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -81,7 +81,8 @@ class Batch:
     """What a wait brought; `timeout` if its time was up with fewer events than asked for.
 
     `next_cursor` is where to go on with `since`, also after a timeout. `ack_id` stands for all of
-    its events where they are leased. It can be looped over, and is false without events.
+    its events where they are leased. `hints` say why nothing came: what each is `about`, and a
+    `message`. It can be looped over, and is false without events.
     """
 
     events: list[Event]
@@ -91,6 +92,7 @@ class Batch:
     gap: Gap | None = None
     ack_id: str | None = None
     ended_by: str = ""
+    hints: Sequence[Mapping[str, Any]] = ()
     warnings: Sequence[str] = ()
 
     def __len__(self) -> int:

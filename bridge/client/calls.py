@@ -257,6 +257,47 @@ class Calls(Reading):
         params = {name: value for name, value in given.items() if value is not None}
         return answers.page_of((yield from self._channel.insist(Request("GET", "/events", params))))
 
+    def explain(
+        self,
+        *types: str,
+        filter: str | None = None,  # noqa: A002 - the contract's name
+        correlation_id: str | None = None,
+        topic: str | Iterable[str] | None = None,
+    ) -> Flow[dict[str, Any]]:
+        """Say why a wait for these gets nothing: counts, samples and `hints`. Moves nothing.
+
+        >>> from bridge.client import EventClient
+        >>> with EventClient() as client:
+        ...     _ = client.publish("tests_passing", {"status": "ok"})
+        ...     client.explain("test_passing")["hints"][0]["did_you_mean"]
+        'tests_passing'
+        """
+        given = {"filter": filter, "correlation_id": correlation_id, "topic": joined(topic)}
+        params = {name: value for name, value in given.items() if value is not None}
+        names = ",".join(quote(name, safe="*,") for name in types)
+        path = f"/events/explain/{names}" if names else "/events/explain"
+        return _object((yield from self._channel.insist(Request("GET", path, params))))
+
+    def event(self, event_id: str) -> Flow[dict[str, Any]]:
+        """Show a retained event with its `deliveries`: whose, and in which state. Raises NotFound.
+
+        >>> from bridge.client import EventClient
+        >>> with EventClient() as client:
+        ...     stored = client.publish("report_done", event_id="report-1")
+        ...     client.event("report-1")["deliveries"]
+        []
+        """
+        path = f"/events/{quote(event_id, safe='')}"
+        return _object((yield from self._channel.insist(Request("GET", path))))
+
+    def catalog(self) -> Flow[dict[str, Any]]:
+        """List topics, event types and agent types, with how many events are retained of each."""
+        return _object((yield from self._channel.insist(Request("GET", "/catalog"))))
+
+    def agents(self) -> Flow[dict[str, Any]]:
+        """Say who was seen in the last hour or has subscriptions, and who waits for what now."""
+        return _object((yield from self._channel.insist(Request("GET", "/agents"))))
+
     def subscriptions(self) -> Flow[list[SubscriptionInfo]]:
         """List the agent's durable subscriptions; with `spawn_agents` the whole project's."""
         content = yield from self._channel.insist(Request("GET", "/subscriptions"))

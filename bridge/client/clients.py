@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Self, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterable
+from typing import Any, Self, TypeVar, Unpack
 from weakref import WeakSet
 
 import httpx
@@ -22,8 +22,10 @@ from bridge.client.flow import Flow
 from bridge.client.identity import Credentials, bridge_urls, from_environment
 from bridge.client.listening import AsyncListener, AsyncWorkers, Listener, Workers
 from bridge.client.polling import DEFAULT_LEASE_SECONDS, EventFeed
+from bridge.client.streaming import Place, StreamOptions, async_stream, stream
 from bridge.client.subscribing import AsyncSubscriber, Subscriber
 from bridge.client.wires import AsyncWire, Wire, WireFormat
+from bridge.events import Event
 
 T = TypeVar("T")
 
@@ -59,7 +61,9 @@ class Agent:
         place = bridge_urls(url)
         self.url = place.api
         self._wire_format = WireFormat(place, connect_timeout)
-        channel = Channel(self._credentials, retry_for=retry_for, clock=clock, client=self)
+        self._channel = channel = Channel(
+            self._credentials, retry_for=retry_for, clock=clock, client=self
+        )
         self.calls = Calls(channel, stated, source="agent_id" if agent_id else "AGENT_ID")
 
     def __init_subclass__(cls) -> None:
@@ -124,6 +128,10 @@ class EventClient(Agent):
     release = blocking(Calls.release)
     reject = blocking(Calls.reject)
     redrive = blocking(Calls.redrive)
+    explain = blocking(Calls.explain)
+    event = blocking(Calls.event)
+    catalog = blocking(Calls.catalog)
+    agents = blocking(Calls.agents)
     history = blocking(Calls.history)
     subscriptions = blocking(Calls.subscriptions)
     delete_subscription = blocking(Calls.delete_subscription)
@@ -160,6 +168,23 @@ class EventClient(Agent):
         """
         options |= {"group": group, "lease": lease, "max_deliveries": max_deliveries}
         return Workers([self.on(types, handler, **options) for _ in range(concurrency)])
+
+    def stream(self, *types: str, **options: Unpack[StreamOptions]) -> Generator[Event, None, None]:
+        """Give events as the bridge pushes them, without an end: those that come from now on.
+
+        Without types: the topics of the agent's type. `since` begins earlier. A connection that is
+        lost is made again behind the last event; nothing is kept on the bridge, and nothing is
+        leased: for work that must be done there is `subscribe`.
+
+        >>> from bridge.client import EventClient
+        >>> with EventClient() as client:
+        ...     _ = client.publish("step", {"n": 1}, correlation_id="issue-3")
+        ...     for event in client.stream("step", correlation_id="issue-3", since="earliest"):
+        ...         print(event.data)
+        ...         break
+        {'n': 1}
+        """
+        return stream(self._wire, Place(self._channel, types, options), self._channel)
 
     def listen(self, flow: Flow[None]) -> Listener:
         """Run a flow in a thread that can be stopped."""
@@ -247,6 +272,10 @@ class AsyncEventClient(Agent):
     release = awaiting(Calls.release)
     reject = awaiting(Calls.reject)
     redrive = awaiting(Calls.redrive)
+    explain = awaiting(Calls.explain)
+    event = awaiting(Calls.event)
+    catalog = awaiting(Calls.catalog)
+    agents = awaiting(Calls.agents)
     history = awaiting(Calls.history)
     subscriptions = awaiting(Calls.subscriptions)
     delete_subscription = awaiting(Calls.delete_subscription)
@@ -275,6 +304,15 @@ class AsyncEventClient(Agent):
         """
         options |= {"group": group, "lease": lease, "max_deliveries": max_deliveries}
         return AsyncWorkers([self.on(types, handler, **options) for _ in range(concurrency)])
+
+    def stream(self, *types: str, **options: Unpack[StreamOptions]) -> AsyncGenerator[Event, None]:
+        """Give events as the bridge pushes them, without an end: those that come from now on.
+
+        Without types: the topics of the agent's type. `since` begins earlier. A connection that is
+        lost is made again behind the last event; nothing is kept on the bridge, and nothing is
+        leased: for work that must be done there is `subscribe`.
+        """
+        return async_stream(self._wire, Place(self._channel, types, options), self._channel)
 
     def listen(self, flow: Flow[None]) -> AsyncListener:
         """Run a flow in a task that can be stopped."""

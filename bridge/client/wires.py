@@ -13,7 +13,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ import httpx
 from bridge.client.flow import Answer, Call, Flow, Request, Sleep, Step
 from bridge.client.identity import BridgeUrls
 from bridge.client.keeping import AsyncKeeper, Keeper
-from bridge.client.replies import Unreachable
+from bridge.client.replies import Unreachable, read
 
 T = TypeVar("T")
 
@@ -170,6 +170,24 @@ class Wire:
             raise self._format.lost(error) from error
         return Answer(answer.status_code, answer.headers, answer.content)
 
+    @contextlib.contextmanager
+    def streaming(self, request: Request) -> Iterator[httpx.Response]:
+        """Send a request and give its answer to be read as it comes.
+
+        Raises what an error says, and Unreachable where the connection is lost.
+        """
+        try:
+            with self._http.stream(**self._format.options(request)) as answer:
+                if not answer.is_success:
+                    read(Answer(answer.status_code, answer.headers, answer.read()))
+                yield answer
+        except httpx.TransportError as error:
+            raise self._format.lost(error) from error
+
+    def rest(self, seconds: float) -> None:
+        """Sleep for so many seconds."""
+        self._sleep(seconds)
+
     def undisturbed(self, flow: Flow[None]) -> None:
         """Run a flow that may as well not be run where the wire has been cut."""
         with contextlib.suppress(Stopped):
@@ -236,6 +254,24 @@ class AsyncWire:
             _check(self._cut, step)
             raise self._format.lost(error) from error
         return Answer(answer.status_code, answer.headers, answer.content)
+
+    @contextlib.asynccontextmanager
+    async def streaming(self, request: Request) -> AsyncIterator[httpx.Response]:
+        """Send a request and give its answer to be read as it comes.
+
+        Raises what an error says, and Unreachable where the connection is lost.
+        """
+        try:
+            async with self._http.stream(**self._format.options(request)) as answer:
+                if not answer.is_success:
+                    read(Answer(answer.status_code, answer.headers, await answer.aread()))
+                yield answer
+        except httpx.TransportError as error:
+            raise self._format.lost(error) from error
+
+    async def rest(self, seconds: float) -> None:
+        """Sleep for so many seconds."""
+        await self._sleep(seconds)
 
     async def undisturbed(self, flow: Flow[None]) -> None:
         """Run a flow that may as well not be run where the wire has been cut."""

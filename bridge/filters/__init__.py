@@ -6,6 +6,7 @@ validated once, where it comes in, and matched without any check after that.
 
 from bridge.filters.matching import (
     Predicate,
+    finder,
     indexable_correlation,
     pinned_correlation,
     predicate,
@@ -22,6 +23,7 @@ __all__ = [
     "Predicate",
     "canonical",
     "correlated",
+    "finder",
     "indexable_correlation",
     "parse",
     "pinned_correlation",

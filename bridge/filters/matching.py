@@ -23,7 +23,7 @@ from bridge.filters.tree import (
 
 Predicate = Callable[[Event], bool]
 _Check = Callable[[Any], bool]
-_Finder = Callable[[Event], Iterable[Any]]
+Finder = Callable[[Event], Iterable[Any]]
 
 _CORRELATION = "correlation_id"
 _COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
@@ -89,7 +89,7 @@ def _clause(clause: Clause) -> Predicate:
 
 
 def _term(term: Term) -> Predicate:
-    find, check, negated = _finder(term.field), _check(term), term.negated
+    find, check, negated = finder(term.field), _check(term), term.negated
 
     def matches(event: Event) -> bool:
         for value in find(event):
@@ -117,8 +117,8 @@ _ENVELOPE: Mapping[str, Callable[[Event], Any]] = {
 }
 
 
-def _finder(name: str) -> _Finder:
-    """Give every value that a name stands for, in the data and in the envelope."""
+def finder(name: str) -> Finder:
+    """Make what gives every value that a name stands for, in the data and in the envelope."""
     in_data = _path(name)
     from_envelope = _ENVELOPE.get(name)
     if from_envelope is not None:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -71,11 +72,17 @@ class RateLimiter:
 
 
 class Access:
-    """Tells who a request is from."""
+    """Tells who a request is from; `note` is told of each."""
 
-    def __init__(self, authority: TokenAuthority, limiter: RateLimiter) -> None:
+    def __init__(
+        self,
+        authority: TokenAuthority,
+        limiter: RateLimiter,
+        note: Callable[[Principal], None],
+    ) -> None:
         self.authority = authority
         self.limiter = limiter
+        self._note = note
 
     async def principal(self, authorization: str | None) -> Principal:
         """Give the principal behind an Authorization header (RFC 6750).
@@ -83,7 +90,9 @@ class Access:
         Raises TokenInvalid, TokenExpired or Unavailable (keys cannot be fetched).
         """
         token = _bearer(authorization)
-        return self.authority.verify_cached(token) or await self.authority.verify(token)
+        found = self.authority.verify_cached(token) or await self.authority.verify(token)
+        self._note(found)
+        return found
 
 
 @lru_cache(4096)

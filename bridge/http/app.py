@@ -21,7 +21,8 @@ from bridge import __version__
 from bridge.bus import Bus
 from bridge.errors import BridgeError, MethodNotAllowed, NotFound, RequestInvalid
 from bridge.http.access import Access, RateLimiter
-from bridge.http.corrections import EVENTS, PROBES, WAIT, nowhere, other_method
+from bridge.http.corrections import EVENTS, PROBES, STREAM, WAIT, nowhere, other_method
+from bridge.http.directory_routes import directory_routes
 from bridge.http.exchange import ClientGone, Exchange
 from bridge.http.hot_routes import PublishRoute, WaitRoute
 from bridge.http.metrics import Metrics
@@ -29,6 +30,7 @@ from bridge.http.openapi import describe
 from bridge.http.operations import operations_routes
 from bridge.http.problem import tell
 from bridge.http.rest_routes import exchange_of, rest_routes
+from bridge.http.stream_route import StreamRoute
 from bridge.request_counts import RequestCounts
 from bridge.tokens import TokenAuthority
 
@@ -69,7 +71,7 @@ def create_app(
     """Put the ASGI application together; it counts its answers in `traffic`."""
     metrics = Metrics(bus, traffic)
     limiter = RateLimiter(options.rate_limit, options.rate_burst)
-    access = Access(authority, limiter)
+    access = Access(authority, limiter, bus.presence.note)
     publish = PublishRoute(
         bus,
         access,
@@ -78,7 +80,8 @@ def create_app(
     )
     rest = _rest(bus, access, metrics)
     wait = WaitRoute(bus, access, metrics, answer_timeout=options.answer_timeout)
-    application = Dispatch(rest, publish, wait, bus, metrics)
+    stream = StreamRoute(bus, access, metrics)
+    application = Dispatch(rest, publish, wait, stream, bus, metrics)
     if not options.cors_origins:
         return application
     return _Cors(
@@ -104,6 +107,7 @@ def _rest(bus: Bus, access: Access, metrics: Metrics) -> FastAPI:
         redoc_url=None, title="Agent event bridge", version=__version__, redirect_slashes=False
     )
     app.include_router(rest_routes(bus, access))
+    app.include_router(directory_routes(bus, access))
     app.include_router(operations_routes(bus, access, metrics))
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's way to extend it
     app.exception_handler(BridgeError)(_leave_to_dispatch)
@@ -148,12 +152,14 @@ class Dispatch:
         rest: ASGIApp,
         publish: PublishRoute,
         wait: WaitRoute,
+        stream: StreamRoute,
         bus: Bus,
         metrics: Metrics,
     ) -> None:
         self._rest = rest
         self._publish = publish
         self._wait = wait
+        self._stream = stream
         self._bus = bus
         self._metrics = metrics
 
@@ -195,14 +201,18 @@ class Dispatch:
             self._allow(exchange, *(("GET", "POST") if path == WAIT else ("GET",)))
             exchange.route = "wait"
             await self._wait(exchange, path[len(WAIT) + 1 :] or None)
+        elif path.startswith(STREAM + "/") or (path == STREAM and method != "POST"):
+            self._allow(exchange, *(("GET", "POST") if path == STREAM else ("GET",)))
+            exchange.route = "stream"
+            await self._stream(exchange, path[len(STREAM) + 1 :] or None)
         elif path == EVENTS and method == "POST":
             exchange.route = "publish_many"
             await self._publish.many(exchange)
-        elif path == EVENTS:
+        elif path == EVENTS or method == "GET":
             self._allow(exchange, "GET", "POST")
             await self._others(exchange)
         elif path.startswith(EVENTS + "/"):
-            self._allow(exchange, "POST")
+            self._allow(exchange, "GET", "POST")
             exchange.route = "publish"
             await self._publish.one(exchange, path[len(EVENTS) + 1 :])
         else:

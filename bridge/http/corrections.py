@@ -15,15 +15,20 @@ from bridge.suggest import did_you_mean, nearest, snake
 
 EVENTS = "/api/events"
 WAIT = "/api/events/wait"
+STREAM = "/api/events/stream"
 PROBES = ("/livez", "/readyz", "/health")
 
 _OUTSIDE = (*(probe[1:] for probe in PROBES), "status", "metrics", "docs", "openapi.json")
-_UNDER_API = ("events", "subscriptions", "deliveries", "tokens")
+_UNDER_API = ("events", "subscriptions", "deliveries", "tokens", "catalog", "agents")
 _PATHS: Mapping[str, tuple[str, ...]] = {
     "event": ("events",),
     "publish": ("events",),
     "history": ("events",),
     "wait": ("events", "wait"),
+    "stream": ("events", "stream"),
+    "explain": ("events", "explain"),
+    "catalogue": ("catalog",),
+    "agent": ("agents",),
     "token": ("tokens",),
     "subscription": ("subscriptions",),
     "delivery": ("deliveries",),

@@ -172,6 +172,16 @@ class Exchange:
         # The server holds back this second piece until the first has left its buffer.
         await self._send({"type": "http.response.body", "body": b"", "more_body": True})
 
+    async def open(self, status: int, headers: RawHeaders) -> None:
+        """Begin an answer of which nobody knows how long it will be."""
+        self.status = status
+        all_headers = [*self.own_headers(), *headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": all_headers})
+
+    async def write(self, chunk: bytes) -> None:
+        """Write on; returns once the server's buffer has room again."""
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
+
     async def finish(self) -> None:
         """End the answer that `begin` wrote."""
         await self._send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from bridge.bus import Bus, Receipt, WaitQuery, WaitResult
-from bridge.errors import RequestInvalid, Unavailable
+from bridge.bus.lean import shown
+from bridge.errors import NotAcceptable, RequestInvalid, Unavailable
 from bridge.events import NewEvent, rfc3339
 from bridge.http.access import Access
 from bridge.http.bodies import new_event, new_events, one_of_many
@@ -24,6 +25,7 @@ from bridge.http.rounding import by_event, rounded
 from bridge.tokens import Principal
 
 ACCEPTED = 202
+EVENT_STREAM = "text/event-stream"
 MAX_NAMED_SUBSCRIBERS = 100
 
 OVERDUE_SECONDS = 1.0
@@ -163,6 +165,11 @@ class WaitRoute:
             exchange.header(b"authorization")
         )
         exchange.extra_headers = self._access.limiter.take(principal)
+        if (exchange.header(b"accept") or "").strip() == EVENT_STREAM:
+            raise NotAcceptable(
+                "a wait answers JSON; for a stream of events ask for GET /api/events/stream/"
+                f"{event_types or '{event_types}'}"
+            )
         query = wait_query(event_types, exchange.scope["query_string"])
         await exchange.skip_body()
         gone = asyncio.ensure_future(exchange.disconnected())
@@ -262,7 +269,7 @@ async def _abandon(task: asyncio.Task[WaitResult]) -> None:
 
 def _batch(query: WaitQuery, batch: WaitResult) -> dict[str, Any]:
     answer: dict[str, Any] = {
-        "events": [event.as_json() for event in batch.events],
+        "events": [shown(event, query.fields) for event in batch.events],
         "more_available": batch.more_available,
         "next_cursor": batch.next_cursor,
         "timeout": batch.timed_out,
@@ -276,6 +283,8 @@ def _batch(query: WaitQuery, batch: WaitResult) -> dict[str, Any]:
         for event, ack_id in zip(answer["events"], batch.leases.ack_ids, strict=True):
             event["ack_id"], event["lease_expires_at"] = ack_id, expires
         answer["ack_id"] = batch.leases.ack_id
+    if batch.hints is not None:
+        answer["hints"] = [hint.as_json() for hint in batch.hints]
     if warnings := [*warnings_of(query), *batch.warnings]:
         answer["warnings"] = warnings
     return answer

@@ -57,7 +57,7 @@ class Metrics(Collector):
         self._traffic = traffic
         self.publish_seconds = Durations(_FAST)
         self.wait_seconds = Durations(_SLOW)
-        self.waiting = 0
+        self.waiting = self.streaming = 0
         self.published = 0
         self.delivered = Counter(durable=0, replay=0)
         self.redelivered = 0
@@ -120,6 +120,7 @@ class Metrics(Collector):
             yield CounterMetricFamily(name, text, value=count)
         for name, text, value in (
             ("bridge_waiting_polls", "Waits open right now", self.waiting),
+            ("bridge_open_streams", "Streams open right now", self.streaming),
             ("bridge_nats_connected", "1 while there is a connection to NATS", health.connected),
             ("bridge_ready", "1 while the bridge can serve events", not health.problem),
             ("bridge_subscriptions", "Durable subscriptions", health.subscriptions),

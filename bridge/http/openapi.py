@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from bridge import subjects
 from bridge.http import schemas
-from bridge.http.parameters import ASK, WAIT, Parameter
+from bridge.http.parameters import ASK, STREAM, WAIT, Parameter
 
 DESCRIPTION = """Agents publish events and wait for them; every event lives in NATS JetStream.
 
@@ -125,6 +125,23 @@ def _responses(status: int, text: str, schema: dict[str, Any], *errors: int) -> 
     return found
 
 
+def _stream(path: list[dict[str, Any]]) -> dict[str, Any]:
+    last = {"name": "Last-Event-ID", "in": "header", "schema": _TEXT}
+    last["description"] = "The `id` of the last event that was read: goes on behind it."
+    whose = "of some types" if path else "on the topics that the agent's type subscribes to"
+    found = _responses(200, "Events, until the client goes", _TEXT, 400, 401, 429, 503)
+    found["200"]["content"] = {"text/event-stream": {"schema": _TEXT}}
+    return {
+        "tags": ["events"],
+        "operationId": "stream" if path else "stream_own_topics",
+        "summary": f"Stream events {whose} (Server-Sent Events)",
+        "description": "`id` is the event's cursor, `data` the event. `gap` and `cursor` are "
+        "named events; `cursor` comes at least every 15 s. Keeps nothing on the server.",
+        "parameters": [*path, last, *described(STREAM)],
+        "responses": found,
+    }
+
+
 def _fast_paths() -> dict[str, dict[str, Any]]:
     one, published, waited = (
         _schema(model) for model in (schemas.EventIn, schemas.PublishAnswer, schemas.WaitAnswer)
@@ -170,6 +187,8 @@ def _fast_paths() -> dict[str, dict[str, Any]]:
                 "responses": _responses(200, "Events, or time is up", waited, *wait_errors),
             }
         },
+        "/api/events/stream/{event_types}": {"get": _stream([_TYPES])},
+        "/api/events/stream": {"get": _stream([])},
         "/api/events/wait": {
             "get": {
                 "tags": ["events"],

@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from bridge import filters, subjects
 from bridge.bus import HistoryQuery, WaitQuery
+from bridge.bus.lean import ALL_FIELDS, Fields, read_fields
 from bridge.errors import RequestInvalid
 from bridge.events import MAX_CORRELATION_CHARACTERS
 from bridge.filters.spelling import spell_value
@@ -98,6 +99,10 @@ def _ack_ids(text: str) -> tuple[str, ...]:
     return tuple(filter(None, (each.strip() for each in text.split(","))))
 
 
+def _fields(text: str) -> Fields:
+    return read_fields(filter(None, (name.strip() for name in text.split(","))))
+
+
 def _topics(text: str) -> tuple[str, ...]:
     """Read names of topics; none at all are all of them."""
     return () if text.strip() == _ALL_TOPICS else _names(text, "topic") or ()
@@ -136,6 +141,20 @@ _CORRELATION = Parameter(
     "correlation_id", "Only events with this correlation ID.", _correlation, needed=True
 )
 _TOPIC = Parameter("topic", "Topics, separated by commas.", _topics)
+_MAX_BYTES = _whole(
+    "max_bytes",
+    "End the answer before its events grow past so many bytes; there is always at least one.",
+    None,
+    1,
+    8_388_608,
+)
+_FIELDS = Parameter(
+    "fields",
+    "Only these fields of each event, separated by commas, and paths in its data, as in "
+    "`data.status,publisher`; `event_id`, `event_type` and `cursor` always.",
+    _fields,
+    default=ALL_FIELDS,
+)
 
 WAIT = (
     _whole(
@@ -170,6 +189,8 @@ WAIT = (
         "A name of your choice that makes the subscription another one: for two waits of one "
         "agent that should each get everything.",
     ),
+    _MAX_BYTES,
+    _FIELDS,
     _choice(
         "ack",
         "`auto`: events are done when their answer was written. `explicit`: they are leased to "
@@ -210,6 +231,18 @@ HISTORY = (
     _choice("order", "Newest or oldest first.", "desc", "asc"),
     _whole("limit", "Most events in one answer.", 20, 1, 1000),
     _choice("latest", "Only the newest event of each type and correlation ID.", "false", "true"),
+    _MAX_BYTES,
+    _FIELDS,
+)
+EXPLAIN = (_FILTER, _CORRELATION, _TOPIC)
+STREAM = (
+    *EXPLAIN,
+    Parameter(
+        "since",
+        "Where to begin: as in a wait. Default `now`; the header `Last-Event-ID` goes first.",
+        needed=True,
+    ),
+    _FIELDS,
 )
 
 _ASKED = {"timeout", "filter", "limit", "count"}
@@ -282,6 +315,8 @@ def wait_query(path_types: str | None, raw: bytes) -> WaitQuery:
         lease=(given["lease"] or DEFAULT_LEASE_MS) / 1000 if explicit else None,
         max_deliveries=given["max_deliveries"],
         done=given["done"],
+        max_bytes=given["max_bytes"],
+        fields=given["fields"],
     )
     _check(given, explicit=explicit)
     return query
@@ -326,6 +361,30 @@ def history_query(project: str, raw: bytes) -> HistoryQuery:
         newest_first=given["order"] == "desc",
         limit=given["limit"],
         latest=given["latest"] == "true",
+        max_bytes=given["max_bytes"],
+        fields=given["fields"],
+    )
+
+
+def stream_query(path_types: str | None, raw: bytes) -> WaitQuery:
+    """Read what a stream is of; see `wait_query`."""
+    return _of_events(path_types, read_query(raw, STREAM))
+
+
+def explain_query(path_types: str | None, raw: bytes) -> WaitQuery:
+    """Read what is to be explained; see `wait_query`."""
+    return _of_events(path_types, read_query(raw, EXPLAIN))
+
+
+def _of_events(path_types: str | None, given: Mapping[str, Any]) -> WaitQuery:
+    types, topics = None if path_types is None else _types(path_types), given["topic"]
+    return WaitQuery(
+        types=types,
+        any_type=types is None and (path_types is not None or topics is not None),
+        topics=topics or None,
+        filter=_where(given),
+        since=given.get("since"),
+        fields=given.get("fields", ALL_FIELDS),
     )
 
 

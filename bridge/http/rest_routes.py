@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from bridge.bus import Bus
+from bridge.bus.lean import shown
 from bridge.errors import NotFound, RequestInvalid
 from bridge.events import rfc3339
 from bridge.http import schemas
@@ -87,9 +88,10 @@ def _history(router: APIRouter, bus: Bus, access: Access) -> None:
     ) -> Response:
         """Show retained events, newest first. Touches no subscription."""
         exchange_of(request).route = "history"
-        page = await bus.history(history_query(principal.project, request.scope["query_string"]))
+        query = history_query(principal.project, request.scope["query_string"])
+        page = await bus.history(query)
         content = {
-            "events": [event.as_json() for event in page.events],
+            "events": [shown(event, query.fields) for event in page.events],
             "more_available": page.more_available,
             "next_cursor": page.next_cursor,
             "timestamp": rfc3339(time.time()),

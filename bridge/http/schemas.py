@@ -59,6 +59,17 @@ class PublishAnswer(BaseModel):
     warnings: list[str] | None = Field(None, description="Present when there are any.")
 
 
+class HintOut(BaseModel):
+    """One reason why nothing came, with what it is about and what was found."""
+
+    model_config = ConfigDict(extra="allow")
+
+    about: Literal["project", "event_type", "topic", "filter", "delivered", "position"]
+    message: str = Field(
+        examples=['`status:ok` passes none of the 7 events: `status` was "failed" 7 times']
+    )
+
+
 class WaitAnswer(BaseModel):
     """What a wait brought."""
 
@@ -72,9 +83,116 @@ class WaitAnswer(BaseModel):
     )
     timestamp: str
     gap: Gap | None = None
+    hints: list[HintOut] | None = Field(
+        None, description="Why nothing came: present where there are no events."
+    )
     warnings: list[str] | None = Field(
         None, description="Present when there are any: a `timeout` that looks like seconds."
     )
+
+
+class ExplainAnswer(BaseModel):
+    """What is retained for a wait, from the widest to the whole, and why it gets nothing."""
+
+    retained: int = Field(description="All events of the project.")
+    of_types: int = Field(description="Those of the wait's types.")
+    on_topics: int = Field(description="Those of them on its topics.")
+    matching: int = Field(description="Those of them that pass its filter.")
+    looked_at_all: bool = Field(description="Whether there were no more than were looked at.")
+    samples: list[EventOut]  # type: ignore[valid-type]  # it is made above
+    hints: list[HintOut]
+    timestamp: str
+
+
+class DeliveryOut(BaseModel):
+    """What became of an event for one subscription, as far as JetStream tells."""
+
+    subscription: str
+    agent: str
+    group: str | None
+    state: Literal["pending", "delivered", "acknowledged", "dead", "unknown"]
+    delivered_at: str | None
+    leased_until: str | None
+
+
+class EventAnswer(EventOut):  # type: ignore[valid-type,misc]  # it is made above
+    """A retained event and its deliveries."""
+
+    deliveries: list[DeliveryOut]
+
+
+class TopicOut(BaseModel):
+    """A topic of the catalogue."""
+
+    name: str
+    purpose: str
+    publishers: list[str]
+    subscribers: list[str]
+
+
+class EventTypeOut(BaseModel):
+    """An event type of the catalogue, and how many events of it are retained."""
+
+    name: str
+    topic: str
+    description: str
+    data_fields: list[str]
+    also_on: list[str]
+    retained: int
+
+
+class AgentTypeOut(BaseModel):
+    """An agent type of the catalogue; `*` is every topic."""
+
+    name: str
+    description: str
+    topics: list[str]
+
+
+class RetainedType(BaseModel):
+    """An event type that is retained and not in the catalogue."""
+
+    name: str
+    retained: int
+
+
+class CatalogAnswer(BaseModel):
+    """What there is to talk about."""
+
+    topics: list[TopicOut]
+    event_types: list[EventTypeOut]
+    agent_types: list[AgentTypeOut]
+    other_event_types: list[RetainedType]
+
+
+class OpenWaitOut(BaseModel):
+    """A wait or a stream that is open now; `subscription` is null for who holds the position."""
+
+    types: list[str]
+    topics: list[str]
+    filter: str
+    group: str | None
+    subscription: str | None
+    since: str
+
+
+class AgentOut(BaseModel):
+    """An agent of the project."""
+
+    agent_id: str
+    agent_type: str | None
+    last_seen: str | None = Field(description="Null if not in the last hour.")
+    waiting: list[OpenWaitOut]
+    subscriptions: int
+    pending: int = Field(description="Events that its subscriptions have yet to be offered.")
+    leased: int = Field(description="Events delivered to it and not acknowledged yet.")
+
+
+class AgentsAnswer(BaseModel):
+    """Who is there, as far as the bridges that answered know."""
+
+    agents: list[AgentOut]
+    bridges: int
 
 
 class AskAnswer(PublishAnswer):

@@ -7,7 +7,9 @@ process is told here alone.
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any
 
 from nats.aio.client import Client
@@ -20,6 +22,10 @@ log = logging.getLogger("bridge.neighbours")
 
 SUBJECT = f"$SRV.BRIDGES.{NAME}"
 
+ANSWER_SECONDS = 0.5
+QUIET_SECONDS = 0.05
+"""So long after the last answer nobody else is expected to answer."""
+
 Hear = Callable[[Any], None]
 
 
@@ -28,8 +34,16 @@ class Neighbours:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._hear: dict[str, Hear] = {"asked": self._on_asked}
+        self.id = uuid.uuid4().hex[:12]
+        self._hear: dict[str, Hear] = {
+            "asked": self._on_asked,
+            "ask": self._on_ask,
+            "answer": self._on_answer,
+        }
         self._answers: dict[str, Callable[[], None]] = {}
+        self._serving: dict[str, Callable[[Any], Any]] = {}
+        self._asking: dict[str, tuple[dict[str, Any], asyncio.Event]] = {}
+        self._numbers = count(1)
         self._replies: set[asyncio.Task[None]] = set()
 
     def hear(self, kind: str, hear: Hear) -> None:
@@ -60,6 +74,38 @@ class Neighbours:
         task = asyncio.create_task(self.tell(kind, content))
         self._replies.add(task)
         task.add_done_callback(self._replies.discard)
+
+    def serve(self, kind: str, answer: Callable[[Any], Any]) -> None:
+        """Answer questions of a kind with what `answer` gives as JSON."""
+        self._serving[kind] = answer
+
+    async def ask(self, kind: str, content: Any) -> Mapping[str, Any]:
+        """Ask every bridge, and give what those said, by ID, that answered within a moment."""
+        number = f"{self.id}-{next(self._numbers)}"
+        answers: dict[str, Any] = {}
+        came = asyncio.Event()
+        self._asking[number] = answers, came
+        try:
+            await self.tell("ask", [number, kind, content])
+            async with asyncio.timeout(ANSWER_SECONDS):
+                while True:
+                    came.clear()
+                    await asyncio.wait_for(came.wait(), QUIET_SECONDS if answers else None)
+        except TimeoutError:
+            return answers
+        finally:
+            del self._asking[number]
+
+    def _on_ask(self, asked: tuple[str, str, Any]) -> None:
+        number, kind, content = asked
+        if (answer := self._serving.get(kind)) is not None:
+            self.reply("answer", [number, self.id, answer(content)])
+
+    def _on_answer(self, told: tuple[str, str, Any]) -> None:
+        number, bridge, answer = told
+        if (asking := self._asking.get(number)) is not None:
+            asking[0][bridge] = answer
+            asking[1].set()
 
     async def _on_told(self, msg: Msg) -> None:
         try:

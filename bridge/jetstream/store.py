@@ -132,9 +132,9 @@ class JetStream:
             self._marks,
             self._failover,
         )
-        self._neighbours = Neighbours(self._connection)
+        self.bridges = Neighbours(self._connection)
         self._leases = Leases(
-            self._neighbours,
+            self.bridges,
             self._confirmations,
             self.publisher,
             self._marks,
@@ -236,7 +236,7 @@ class JetStream:
         self._server_id = self._connection.server_id
         await self._failover.attach(client, name)
         await self._durables.attach(client)
-        await self._neighbours.attach(client)
+        await self.bridges.attach(client)
         await self.subscribers.attach(client)
         self.log.adopt(state)
         self._stream_check.see(state)

@@ -70,7 +70,8 @@ class World:
 
     def start(self) -> BridgeProcess:
         replicas = "1" if isinstance(self.nats, NatsServer) else "3"
-        return self._start(self.nats.url, ack_wait_seconds="2", stream_replicas=replicas)
+        settings = {"ack_wait_seconds": "2", "stream_replicas": replicas}
+        return self._start(self.nats.url, stream_max_messages="100000", **settings)
 
     def client(self, agent: str) -> EventClient:
         return EventClient(self.proxy.api, make_token(agent, project_id="p"), retry_for=120)

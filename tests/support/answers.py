@@ -20,6 +20,7 @@ ERRORS = {
     "REQ_001": (400, "bad_request"),
     "REQ_002": (404, "not_found"),
     "REQ_003": (405, "method_not_allowed"),
+    "REQ_004": (406, "not_acceptable"),
     "REQ_005": (408, "request_timeout"),
 }
 

@@ -40,6 +40,9 @@ class Blocking:
     def subscribe(self, *args: Any, **options: Any) -> Any:
         return self.client.subscribe(*args, **options)
 
+    def stream(self, *args: Any, **options: Any) -> Iterator[Event]:
+        return self.client.stream(*args, **options)
+
     def on(self, *args: Any, **options: Any) -> Any:
         return self.client.on(*args, **options)
 
@@ -92,6 +95,14 @@ class Awaiting(Blocking):
 
     def subscribe(self, *args: Any, **options: Any) -> Any:
         return Subscribed(self._loop, self._client.subscribe(*args, **options))
+
+    def stream(self, *args: Any, **options: Any) -> Iterator[Event]:
+        events = self._client.stream(*args, **options)
+        try:
+            while True:
+                yield self._loop.run(anext(events))
+        finally:
+            self._loop.run(events.aclose())
 
     def on(self, *args: Any, **options: Any) -> Any:
         async def listen() -> Any:

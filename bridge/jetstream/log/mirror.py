@@ -5,7 +5,7 @@ Pure: it is told of messages and of the time, and does no I/O. `tail.py` feeds i
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import takewhile
 from typing import NamedTuple
@@ -158,6 +158,14 @@ class Mirror:
     def has_type(self, project: str, event_type: str) -> bool:
         """Tell whether a project has retained events of a type."""
         return (project, "type", event_type) in self._index
+
+    def types(self, project: str) -> Mapping[str, int]:
+        """Count a project's retained events by type."""
+        return {
+            name: sequences.live
+            for (of, kind, name), sequences in self._index.items()
+            if kind == "type" and of == project
+        }
 
     def by_sequence(self, sequence: int) -> Entry | None:
         """Give the entry at a sequence, if it is retained."""

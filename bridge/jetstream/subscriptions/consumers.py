@@ -66,6 +66,16 @@ class ConsumerState:
     """Its configuration as the server gave it."""
 
     @property
+    def floor_sequence(self) -> int:
+        """The sequence up to which everything is acknowledged."""
+        return self.floor[1]
+
+    def began_behind(self, moment: float) -> bool:
+        """Tell whether it was made to give only what came later than a time in Unix seconds."""
+        policy = self.config.get("deliver_policy")
+        return policy in ("new", "last_per_subject") and self.created_at > moment
+
+    @property
     def created_at(self) -> float:
         """When it was made, in Unix seconds."""
         return datetime.fromisoformat(self.created).timestamp() if self.created else 0.0

@@ -82,6 +82,10 @@ class Deliveries:
         """Give the sequence up to which a subscription is known to have been given everything."""
         return self._marks.of(subscription.name).resume_after or 0
 
+    def knows_done(self, name: str, sequence: int) -> bool:
+        """Tell whether this bridge knows an event to be acknowledged."""
+        return self._marks.of(name).is_settled(sequence)
+
     async def missed(self, subscription: Subscription) -> Missed | None:
         """Find what went before the subscription was given it.
 
@@ -174,25 +178,40 @@ class HeldEvents:
         return self._missed.gap if self._missed else None
 
     async def fill(
-        self, left: Remaining, *, count: int, limit: int, max_bytes: int, deliver: Deliver
+        self,
+        left: Remaining,
+        *,
+        count: int,
+        limit: int,
+        max_bytes: int,
+        deliver: Deliver,
+        has_room: Callable[[Sequence[Event]], bool] | None = None,
     ) -> None:
         """Take events until there are `count`, but no more than `limit`; time may be up before.
 
         Ends early with about `max_bytes`, and at once where there is a gap to be told of. `left`
-        gives minus infinity when the wait is to end with what is in hand.
+        gives minus infinity when the wait is to end with what is in hand. With `has_room` they are
+        taken one by one, for as long as it tells of those in hand that another fits.
         Raises Unavailable, RequestInvalid (no room for another subscription) or NotFound (it was
         deleted meanwhile); whatever is in hand then is to be given back.
         """
         self._missed = await self._deliveries.missed(self._subscription)
         remaining = left if self._missed is None else _none_left
-        size, there = 0, None
-        while len(self.events) < count and size < max_bytes:
+        size, there, full = 0, None, False
+        while size < max_bytes and not full:
+            enough = len(self.events) >= count
+            if enough and (has_room is None or not self.pending or len(self.events) >= limit):
+                break
             messages = await self.fetch(
-                limit - len(self.events), remaining, deliver=deliver, holds=count > 1
+                limit - len(self.events) if has_room is None else 1,
+                _none_left if enough else remaining,
+                deliver=deliver,
+                holds=count > 1 or has_room is not None,
             )
             if not messages:
                 break
             size += await self._take(messages)
+            full = has_room is not None and bool(self.events) and not has_room(self.events)
             self.read_up_to = max(self.read_up_to if self.pending else 0, messages[-1].sequence)
             self.pending = messages[-1].pending
             # At the deadline what was there is still looked through, but not what comes after:
@@ -201,7 +220,8 @@ class HeldEvents:
             if remaining() <= 0 and (there <= 0 or remaining() == -inf):
                 break
         self.read_up_to = max(self.read_up_to, self._deliveries.passed(self._subscription))
-        self.timed_out = len(self.events) < count and size < max_bytes and self._missed is None
+        had_room = size < max_bytes and not full
+        self.timed_out = len(self.events) < count and had_room and self._missed is None
 
     async def _take(self, messages: Sequence[Message]) -> int:
         """Keep what the subscription wants, so many bytes, and acknowledge the rest at once.

@@ -203,6 +203,11 @@ class Leases:
         self._on_leased(held)
         await self._neighbours.tell("leased", held)
 
+    def leased_until(self, name: str, sequence: int) -> float | None:
+        """Say until when an event is its reader's alone, as far as this bridge has heard."""
+        held = self._held.get((name, sequence))
+        return held.until if held is not None and held.until > self.now() else None
+
     def left(self, message: Message) -> float:
         """Say for how many seconds a message is somebody's alone, which its server has forgotten.
 

@@ -1,0 +1,165 @@
+"""The directory: what there is to talk about, who is there, and what became of an event."""
+
+from collections import Counter
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from bridge import subjects
+from bridge.bus.overview import Overview
+from bridge.bus.ports import Store, SubscriptionState
+from bridge.bus.presence import Presence
+from bridge.catalog import Catalog
+from bridge.errors import NotFound
+from bridge.events import Event, rfc3339
+from bridge.subscription import Subscription
+from bridge.tokens import Principal
+
+
+class Directory:
+    """Answers about the caller's project alone."""
+
+    def __init__(
+        self, store: Store, catalog: Catalog, presence: Presence, overview: Overview
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._presence = presence
+        self._overview = overview
+
+    async def catalog(self, principal: Principal) -> dict[str, Any]:
+        """List topics, event types and agent types, and how many events of each are retained."""
+        await self._store.log.catch_up()
+        retained = self._store.log.mirror.types(principal.project)
+        catalog = self._catalog
+        return {
+            "topics": [{"name": name, **asdict(one)} for name, one in catalog.topics.items()],
+            "event_types": [
+                {"name": name, **asdict(one), "retained": retained.get(name, 0)}
+                for name, one in catalog.event_types.items()
+            ],
+            "agent_types": [
+                {
+                    "name": name,
+                    "description": one.description,
+                    "topics": list(one.subscribes_to or ["*"]),
+                }
+                for name, one in catalog.agent_types.items()
+            ],
+            "other_event_types": [
+                {"name": name, "retained": count}
+                for name, count in Counter(retained).most_common()
+                if name not in catalog.event_types
+            ],
+        }
+
+    async def agents(self, principal: Principal) -> dict[str, Any]:
+        """Say who was seen in the last hour or has subscriptions, and who waits for what now.
+
+        Every bridge is asked; `bridges` says how many answered. Raises Unavailable.
+        """
+        project = principal.project
+        answers = await self._presence.everywhere(project)
+        agents: dict[str, dict[str, Any]] = {}
+
+        def agent(name: str, kind: str | None) -> dict[str, Any]:
+            made = agents.setdefault(
+                name,
+                {
+                    "agent_id": name,
+                    "agent_type": kind,
+                    "last_seen": None,
+                    "waiting": [],
+                    "subscriptions": 0,
+                    "pending": 0,
+                    "leased": 0,
+                },
+            )
+            made["agent_type"] = made["agent_type"] or kind
+            return made
+
+        for answer in answers.values():
+            for name, kind, at in answer["seen"]:
+                found = agent(name, kind)
+                found["last_seen"] = max(found["last_seen"] or "", rfc3339(at))
+            for wait in answer["waiting"]:
+                shown = {key: wait[key] for key in ("types", "topics", "filter", "group")}
+                shown |= {"subscription": wait["subscription"], "since": rfc3339(wait["since"])}
+                agent(wait["agent_id"], wait["agent_type"])["waiting"].append(shown)
+        mine = dict(self._store.subscribers.of_project(project))
+        states = await self._store.subscriptions.states(list(mine))
+        for name, subscription in mine.items():
+            found, state = agent(subscription.agent, subscription.agent_type), states.get(name)
+            found["subscriptions"] += 1
+            if state is not None:
+                found["pending"] += state.pending
+                found["leased"] += state.ack_pending
+        return {
+            "agents": sorted(agents.values(), key=lambda one: str(one["agent_id"])),
+            "bridges": len(answers),
+        }
+
+    async def event(self, principal: Principal, event_id: str) -> dict[str, Any]:
+        """Show an event, and what became of it for each subscription that it is for.
+
+        Raises NotFound or Unavailable.
+        """
+        log = self._store.log
+        await log.catch_up()
+        stored = log.mirror.by_id(principal.project, event_id)
+        if stored is None:
+            name = event_id if subjects.NAME.match(event_id) else "{event_type}"
+            raise NotFound(
+                f"no event {event_id[:80]!r} is retained in this project; GET /api/events lists "
+                f"them. GET /api/events/wait/{name} waits for events of a type, GET "
+                f"/api/events?type={name} shows those there are",
+                event_id=event_id[:80],
+            )
+        event = stored.event
+        published = datetime.fromisoformat(event.timestamp).timestamp()
+        wanting = {
+            name: one
+            for name, one in self._store.subscribers.of_project(principal.project)
+            if one.selection.accepts(event)
+        }
+        states = await self._store.subscriptions.states(list(wanting))
+        dead = await self._overview.dead_letters(principal.project)
+        deliveries = [
+            self._delivery(name, one, event, state, dead)
+            for name, one in wanting.items()
+            if (state := states.get(name)) is None or not state.began_behind(published)
+        ]
+        return {**event.as_json(), "deliveries": deliveries}
+
+    def _delivery(
+        self,
+        name: str,
+        subscription: Subscription,
+        event: Event,
+        state: SubscriptionState | None,
+        dead: set[tuple[str, str]],
+    ) -> dict[str, Any]:
+        sequence, at = event.sequence, None
+        until = self._store.subscriptions.leases.leased_until(name, sequence)
+        if (name, event.event_id) in dead:
+            told = "dead"
+        elif state is None:
+            told = "unknown"
+        elif sequence > state.delivered_sequence:
+            told = "pending"
+        elif sequence <= state.floor_sequence or self._store.subscriptions.knows_done(
+            name, sequence
+        ):
+            told = "acknowledged"
+        else:
+            told = "delivered"
+        if state is not None and sequence == state.delivered_sequence:
+            at = state.last_delivery
+        return {
+            "subscription": name,
+            "agent": subscription.agent,
+            "group": subscription.group,
+            "state": told,
+            "delivered_at": at,
+            "leased_until": rfc3339(until) if until and told == "delivered" else None,
+        }
