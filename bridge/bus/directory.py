@@ -1,6 +1,7 @@
 """The directory: what there is to talk about, who is there, and what became of an event."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -115,21 +116,32 @@ class Directory:
                 f"/api/events?type={name} shows those there are",
                 event_id=event_id[:80],
             )
-        event = stored.event
-        published = datetime.fromisoformat(event.timestamp).timestamp()
+        [deliveries] = await self.deliveries(principal, [stored.event])
+        return {**stored.event.as_json(), "deliveries": deliveries}
+
+    async def deliveries(
+        self, principal: Principal, events: Sequence[Event]
+    ) -> list[list[dict[str, Any]]]:
+        """Say of each event what became of it for each subscription that it is for.
+
+        Raises Unavailable.
+        """
+        project = principal.project
         wanting = {
             name: one
-            for name, one in self._store.subscribers.of_project(principal.project)
-            if one.selection.accepts(event)
+            for name, one in self._store.subscribers.of_project(project)
+            if any(one.selection.accepts(event) for event in events)
         }
         states = await self._store.subscriptions.states(list(wanting))
-        dead = await self._overview.dead_letters(principal.project)
-        deliveries = [
-            self._delivery(name, one, event, state, dead)
-            for name, one in wanting.items()
-            if (state := states.get(name)) is None or not state.began_behind(published)
+        dead = await self._overview.dead_letters(project) if wanting else set()
+        return [
+            [
+                self._delivery(name, one, event, states.get(name), dead)
+                for name, one in wanting.items()
+                if one.selection.accepts(event) and not _began_behind(states.get(name), event)
+            ]
+            for event in events
         ]
-        return {**event.as_json(), "deliveries": deliveries}
 
     def _delivery(
         self,
@@ -163,3 +175,8 @@ class Directory:
             "delivered_at": at,
             "leased_until": rfc3339(until) if until and told == "delivered" else None,
         }
+
+
+def _began_behind(state: SubscriptionState | None, event: Event) -> bool:
+    published = datetime.fromisoformat(event.timestamp).timestamp()
+    return state is not None and state.began_behind(published)

@@ -26,6 +26,8 @@ class HistoryQuery:
     limit: int = 20
     latest: bool = False
     """Only the newest event of each type and correlation ID: the present state."""
+    deliveries: bool = False
+    """Each event with what became of it."""
     max_bytes: int | None = None
     fields: Fields = ALL_FIELDS
 

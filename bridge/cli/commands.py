@@ -137,7 +137,29 @@ def doctor(url: Url = None, token: Token = None, shown: Shown = None) -> None:
     run(url, token, shown)
 
 
-@app.command(epilog=examples("bridge demo", "bridge demo --speed 4"))
+@app.command(epilog=examples("bridge ui", "bridge ui --project shop --manage", "bridge ui --print"))
+def ui(
+    *,
+    project: Annotated[str, typer.Option(help="The project to look at.")] = "default",
+    manage: Annotated[
+        bool,
+        typer.Option(
+            "--manage", help="See all subscriptions and redrive dead letters: spawn_agents."
+        ),
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--print", help="Print the address instead of opening it.")
+    ] = False,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Open the web view in the browser, with a token that may only look and is good for an hour."""
+    from bridge.cli import web_view  # noqa: PLC0415 - the help needs no client
+
+    web_view.run(url, token, project=project, manage=manage, show=show)
+
+
+@app.command(epilog=examples("bridge demo", "bridge demo --speed 4", "bridge demo --ui"))
 def demo(
     speed: Annotated[
         float, typer.Option(min=0.1, max=100, help="How much faster than usual the agents work.")
@@ -145,11 +167,15 @@ def demo(
     keep: Annotated[
         bool, typer.Option("--keep", help="Keep the folder with the events and logs.")
     ] = False,
+    view: Annotated[
+        bool,
+        typer.Option("--ui", help="Open the web view on it, and leave its bridge open at the end."),
+    ] = False,
 ) -> None:
     """Watch agents build and ship something, on a bridge of their own; one dies at its work."""
     from bridge.cli.demo.run import run  # noqa: PLC0415 - only what the command needs
 
-    run(speed=speed, keep=keep)
+    run(speed=speed, keep=keep, view=view)
 
 
 @subscriptions.command(

@@ -159,7 +159,7 @@ def _clock(ahead: float | None) -> Finding:
 
 def _token(api: str, given: str | None, *, reachable: bool) -> Iterator[Finding]:
     try:
-        token = given or own_token(api, ("publish_events",))
+        token = given or own_token(api, ("publish_events",)).token
     except (Misused, StartError, BridgeError) as error:
         yield Finding("token", False, str(error), GET_ONE)
         return

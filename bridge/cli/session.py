@@ -13,6 +13,7 @@ from bridge.errors import BridgeError
 if TYPE_CHECKING:
     from bridge.client import EventClient
     from bridge.client.identity import BridgeUrls
+    from bridge.tokens import MintedToken
 
 RETRY_SECONDS = 5.0
 AGENT = "cli"
@@ -58,7 +59,7 @@ def session(
     from bridge.client import EventClient, Unreachable  # noqa: PLC0415 - the help needs no client
 
     api = find(url).api
-    signed = token or own_token(api, needs)
+    signed = token or own_token(api, needs).token
     try:
         with EventClient(api, signed, retry_for=RETRY_SECONDS) as client:
             _check(client, trusted=token is not None)
@@ -84,13 +85,19 @@ def _check(client: "EventClient", *, trusted: bool) -> None:
         raise Misused(f"what answers at {client.url} is no event bridge{told}; no token was sent")
 
 
-def own_token(api: str, permissions: tuple[str, ...] = ()) -> str:
+def own_token(
+    api: str,
+    permissions: tuple[str, ...] = (),
+    *,
+    project: str = "default",
+    life: int = OWN_TOKEN_SECONDS,
+) -> "MintedToken":
     """Sign a token with the key of this machine's own bridge, which must be the one asked.
 
     Raises Misused where there is none to sign with: no key is made for it.
     """
     host = urlsplit(api).hostname or ""
-    found = _sign(permissions) if _is_here(host) else None
+    found = _sign(permissions, project, life) if _is_here(host) else None
     if found is None:
         raise Misused(
             "there is no token: set JWT_TOKEN or give --token; where the bridge runs, "
@@ -105,7 +112,7 @@ def _is_here(host: str) -> bool:
     return is_loopback(host)
 
 
-def _sign(permissions: tuple[str, ...]) -> str | None:
+def _sign(permissions: tuple[str, ...], project: str, longest: int) -> "MintedToken | None":
     from bridge.cli.signing import authority  # noqa: PLC0415 - only for who has no token
     from bridge.settings import load_settings  # noqa: PLC0415 - the same
     from bridge.tokens.keys import FILE_NAME  # noqa: PLC0415 - the same
@@ -117,10 +124,11 @@ def _sign(permissions: tuple[str, ...]) -> str | None:
     if not keys.can_sign:
         return None
     agent = os.environ.get("AGENT_ID") or AGENT
-    life = min(OWN_TOKEN_SECONDS, settings.token_max_ttl_seconds)
+    life = min(longest, settings.token_max_ttl_seconds)
     minted = keys.mint(
         agent_id=agent,
         agent_type=os.environ.get("AGENT_TYPE") or None,
+        project=project,
         permissions=permissions,
         ttl_seconds=life,
     )
@@ -128,4 +136,4 @@ def _sign(permissions: tuple[str, ...]) -> str | None:
         f"no JWT_TOKEN is set: signed one for agent {agent!r} with this machine's key, good for "
         f"{written(life)}"
     )
-    return minted.token
+    return minted

@@ -31,6 +31,7 @@ from bridge.http.operations import operations_routes
 from bridge.http.problem import tell
 from bridge.http.rest_routes import exchange_of, rest_routes
 from bridge.http.stream_route import StreamRoute
+from bridge.http.ui_routes import ui_routes
 from bridge.request_counts import RequestCounts
 from bridge.tokens import TokenAuthority
 
@@ -108,6 +109,7 @@ def _rest(bus: Bus, access: Access, metrics: Metrics) -> FastAPI:
     )
     app.include_router(rest_routes(bus, access))
     app.include_router(directory_routes(bus, access))
+    app.include_router(ui_routes())
     app.include_router(operations_routes(bus, access, metrics))
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's way to extend it
     app.exception_handler(BridgeError)(_leave_to_dispatch)

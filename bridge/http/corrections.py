@@ -18,7 +18,7 @@ WAIT = "/api/events/wait"
 STREAM = "/api/events/stream"
 PROBES = ("/livez", "/readyz", "/health")
 
-_OUTSIDE = (*(probe[1:] for probe in PROBES), "status", "metrics", "docs", "openapi.json")
+_OUTSIDE = (*(probe[1:] for probe in PROBES), "status", "metrics", "docs", "openapi.json", "ui")
 _UNDER_API = ("events", "subscriptions", "deliveries", "tokens", "catalog", "agents")
 _PATHS: Mapping[str, tuple[str, ...]] = {
     "event": ("events",),

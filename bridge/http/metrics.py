@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import (
 from prometheus_client.registry import Collector
 
 from bridge.bus import Bus
-from bridge.request_counts import RequestCounts
+from bridge.request_counts import ENDPOINTS, RequestCounts
 
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 _SLOW = (0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0)
@@ -76,6 +76,15 @@ class Metrics(Collector):
     def latencies(self) -> dict[str, dict[str, float]]:
         """Give percentiles of the latest requests of each endpoint, in milliseconds."""
         return {route: _percentiles(sorted(recent)) for route, recent in self._recent.items()}
+
+    def served(self) -> dict[str, dict[str, int]]:
+        """Count the answers of each endpoint, and those with a status of 500 and above."""
+        told = ((name, self._traffic.served(name)) for name in ENDPOINTS)
+        return {
+            name: {"requests": one.requests, "failed": one.failed}
+            for name, one in told
+            if one.requests
+        }
 
     def text(self) -> bytes:
         """Give everything in Prometheus' text format."""

@@ -37,6 +37,7 @@ def operations_routes(bus: Bus, access: Access, metrics: Metrics) -> APIRouter:
             "uptime_seconds": round(time.monotonic() - started, 1),
             **await bus.overview.status(principal),
             "latencies": metrics.latencies(),
+            "requests": metrics.served(),
         }
 
     @router.get("/metrics", response_class=Response)

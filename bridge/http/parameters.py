@@ -231,6 +231,12 @@ HISTORY = (
     _choice("order", "Newest or oldest first.", "desc", "asc"),
     _whole("limit", "Most events in one answer.", 20, 1, 1000),
     _choice("latest", "Only the newest event of each type and correlation ID.", "false", "true"),
+    _choice(
+        "deliveries",
+        "Each event with what became of it for every subscription that it is for.",
+        "false",
+        "true",
+    ),
     _MAX_BYTES,
     _FIELDS,
 )
@@ -361,6 +367,7 @@ def history_query(project: str, raw: bytes) -> HistoryQuery:
         newest_first=given["order"] == "desc",
         limit=given["limit"],
         latest=given["latest"] == "true",
+        deliveries=given["deliveries"] == "true",
         max_bytes=given["max_bytes"],
         fields=given["fields"],
     )

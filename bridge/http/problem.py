@@ -18,6 +18,7 @@ STATUS: Mapping[type[errors.BridgeError], int] = {
     errors.RequestInvalid: 400,
     errors.NotFound: 404,
     errors.MethodNotAllowed: 405,
+    errors.NotAcceptable: 406,
     errors.RequestTimeout: 408,
     errors.LeaseEnded: 409,
     errors.EventTooLarge: 413,

@@ -90,8 +90,13 @@ def _history(router: APIRouter, bus: Bus, access: Access) -> None:
         exchange_of(request).route = "history"
         query = history_query(principal.project, request.scope["query_string"])
         page = await bus.history(query)
+        events = [shown(event, query.fields) for event in page.events]
+        if query.deliveries:
+            told = await bus.directory.deliveries(principal, page.events)
+            for event, deliveries in zip(events, told, strict=True):
+                event["deliveries"] = deliveries
         content = {
-            "events": [shown(event, query.fields) for event in page.events],
+            "events": events,
             "more_available": page.more_available,
             "next_cursor": page.next_cursor,
             "timestamp": rfc3339(time.time()),

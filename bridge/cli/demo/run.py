@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from bridge.cli import web_view
 from bridge.cli.demo.account import Account, AwaitedQuery, Report, Tally
 from bridge.cli.demo.processes import Company
 from bridge.cli.demo.roles import DOOMED, PATIENCE_SECONDS, ROLES, SUCCESSOR
@@ -107,10 +109,18 @@ PROJECT = "demo"
 ENDINGS = (signal.SIGTERM, signal.SIGHUP)
 
 
-def run(*, speed: float, keep: bool) -> None:
-    """Show the workflow; ends with status 1 unless everything awaited came exactly once."""
-    with client_errors(), _ended_in_order(), _folder(keep=keep) as folder:
-        account = _play(folder, speed)
+def run(*, speed: float, keep: bool, view: bool) -> None:
+    """Show the workflow; ends with status 1 unless everything awaited came exactly once.
+
+    With `view` its bridge stays until Ctrl-C.
+    """
+    with (
+        client_errors(),
+        _ended_in_order(),
+        _folder(keep=keep) as folder,
+        Company(folder) as company,
+    ):
+        account = _play(company, speed, view=view)
         for sentence in account.sentences():
             typer.echo(sentence)
         if not account.clean:
@@ -119,30 +129,38 @@ def run(*, speed: float, keep: bool) -> None:
             "Every event that an agent awaited was received exactly once, but for the one that a "
             "worker had in hand when it was killed: another did it."
         )
+        if view:
+            typer.echo("The bridge stays open for the web view; Ctrl-C ends it.")
+            threading.Event().wait()
 
 
-def _play(folder: Path, speed: float) -> Account:
+def _play(company: Company, speed: float, *, view: bool) -> Account:
     secret = secrets.token_hex(32)
     keys = TokenAuthority(KeyConfig(secret=secret))
     workflow = f"release-{uuid.uuid4().hex[:8]}"
     tally = Tally()
-    with Company(folder) as company:
-        typer.echo("Starting a bridge with a nats-server of its own …")
-        url = company.start_bridge(secret)
-        typer.echo(f"It listens on {url}; workflow {workflow}, {len(ROLES)} agents.")
+    typer.echo("Starting a bridge with a nats-server of its own …")
+    url = company.start_bridge(secret)
+    typer.echo(f"It listens on {url}; workflow {workflow}, {len(ROLES)} agents.")
+    if view:
+        watcher = keys.mint(
+            agent_id="watcher", project=PROJECT, permissions=("spawn_agents",), ttl_seconds=3600
+        )
+        place = f"/workflow/{workflow}"
+        typer.echo(f"The web view: {web_view.address(url, watcher.token, place)}")
 
-        def start(name: str) -> None:
-            kind = ROLES[name].agent_type
-            token = keys.mint(agent_id=name, agent_type=kind, project=PROJECT).token
-            company.start_agent(name, workflow, str(speed), url=url, token=token)
+    def start(name: str) -> None:
+        kind = ROLES[name].agent_type
+        token = keys.mint(agent_id=name, agent_type=kind, project=PROJECT).token
+        company.start_agent(name, workflow, str(speed), url=url, token=token)
 
-        for name in ROLES:
-            if name != SUCCESSOR:
-                start(name)
-        _watch(company, tally, start)
-        onlooker = keys.mint(agent_id="onlooker", project=PROJECT)
-        with EventClient(f"{url}/api", onlooker.token, agent_id="onlooker") as client:
-            return tally.account(client)
+    for name in ROLES:
+        if name != SUCCESSOR:
+            start(name)
+    _watch(company, tally, start)
+    onlooker = keys.mint(agent_id="onlooker", project=PROJECT)
+    with EventClient(f"{url}/api", onlooker.token, agent_id="onlooker") as client:
+        return tally.account(client)
 
 
 def _watch(company: Company, tally: Tally, start: Callable[[str], None]) -> None:
