@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import httpx
@@ -22,6 +23,7 @@ CHROMIUM = os.environ.get("BRIDGE_TEST_CHROMIUM") or shutil.which("chromium")
 PATIENCE_MS = 20_000
 UI = Path(__file__).parent.parent / "bridge" / "http" / "ui"
 Open = Callable[..., Page]
+Json = dict[str, Any]
 
 needs_browser = pytest.mark.skipif(
     CHROMIUM is None, reason="THE WEB VIEW WAS NOT LOOKED AT: there is no chromium on PATH"
@@ -106,7 +108,7 @@ def test_what_is_served_comes_with_its_licences() -> None:
 @needs_browser
 class TestView:
     def test_it_asks_for_a_token_and_keeps_it_in_the_tab(
-        self, context: BrowserContext, open_view: Open, bridge: BridgeProcess, agents: Agents
+        self, context: BrowserContext, bridge: BridgeProcess, agents: Agents
     ) -> None:
         page = context.new_page()
         page.goto(f"{bridge.url}/ui/")
@@ -211,7 +213,7 @@ class TestView:
         self, open_view: Open, agents: Agents
     ) -> None:
         lead, coder, tester = agents("lead"), agents("coder"), agents("tester")
-        where = {"filter": "correlation_id:job-7"}
+        where: Json = {"filter": "correlation_id:job-7"}
         lead.publish("task_assigned", {"task": "<b>build</b>"}, correlation_id="job-7")
         coder.events("task_assigned", timeout=10, **where)
         tester.events("code_done", **where)
@@ -248,7 +250,7 @@ class TestView:
     def test_who_waits_is_behind_or_dead_is_told(self, open_view: Open, agents: Agents) -> None:
         lead, worker = leader(agents), agents("worker")
         worker.events("task", filter="n:>0")
-        query = {"group": "g", "ack": "explicit"}
+        query: Json = {"group": "g", "ack": "explicit"}
         worker.events("build", **query)
         lead.publish("task", {"n": 1})
         lead.publish("build", {}, event_id="b-1", correlation_id="job-9")

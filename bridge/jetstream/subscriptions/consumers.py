@@ -251,10 +251,10 @@ def too_many() -> RequestInvalid:
 
 
 def _describe(subscription: Subscription) -> str:
-    """Say in a line, for `nats consumer ls`, who waits for what."""
+    """Say in a line, for `nats consumer ls`, who is subscribed to what."""
     selection = subscription.selection
     parts = [
-        f"{subscription.owner} waits for {', '.join(selection.types or ('any type',))}",
+        f"{subscription.owner}, subscribed to {', '.join(selection.types or ('any type',))}",
         f"on {', '.join(selection.topics)}" if selection.topics else "",
         f"where {selection.filter_text}" if selection.filter else "",
     ]
