@@ -172,6 +172,7 @@ def _options(settings: Settings, servers: list[str], times: Times) -> Options:
         publish_timeout=settings.publish_timeout_seconds,
         times=times,
         max_event_bytes=settings.max_event_bytes,
+        own_server=settings.nats_url is None,
     )
 
 

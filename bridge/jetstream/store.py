@@ -23,7 +23,7 @@ from bridge.jetstream.natspy import NatsClient
 from bridge.jetstream.neighbours import Neighbours
 from bridge.jetstream.publisher import Publisher
 from bridge.jetstream.service import Registration
-from bridge.jetstream.stream import StreamShape, ensure_stream
+from bridge.jetstream.stream import StreamShape, ensure_stream, note_clean_end
 from bridge.jetstream.subscriptions import failover
 from bridge.jetstream.subscriptions.consumers import Consumers
 from bridge.jetstream.subscriptions.deliveries import Deliveries
@@ -68,6 +68,8 @@ class Options:
     ack_wait: float = 4.0
     publish_timeout: float = 5.0
     max_event_bytes: int = 524_288
+    own_server: bool = False
+    """Whether the server is this bridge's own, and ends in order after it."""
     times: Times = field(default_factory=Times)
 
 
@@ -80,6 +82,7 @@ class JetStream:
 
     def __init__(self, options: Options, registration: Registration) -> None:
         self._shape = shape = options.stream
+        self._own_server = options.own_server
         self._registration = registration
         times = options.times
         self._connection = Connection(
@@ -175,6 +178,8 @@ class JetStream:
         for task in reversed(others):
             await _end(task)
         await self._inbox.close()
+        if self._own_server and self._connection.is_up:
+            await note_clean_end(self._connection, self._shape.name)
         await self._connection.flush()
         await _end(connecting)
         await self._connection.close()

@@ -163,6 +163,21 @@ async def stream_state(
     return _state(info, skew)
 
 
+async def note_clean_end(connection: Connection, name: str) -> None:
+    """Note in the stream that its server, which is this bridge's own, is about to end in order.
+
+    It forgets nothing then, so nothing that it delivers after its next start is a repeat.
+    """
+    try:
+        info = await connection.request(f"$JS.API.STREAM.INFO.{name}")
+        metadata = {**(info["config"].get("metadata") or {})}
+        metadata.pop(_SERVER, None)
+        config = info["config"] | {"metadata": metadata}
+        await connection.request(f"$JS.API.STREAM.UPDATE.{name}", config)
+    except (ApiError, Unavailable) as error:
+        log.info("that NATS ends in order is not noted: %s", error)
+
+
 def drift(found: dict[str, Any], wanted: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Name the fields in which a stream differs from what it should be: found, wanted.
 
