@@ -125,6 +125,18 @@ def _responses(status: int, text: str, schema: dict[str, Any], *errors: int) -> 
     return found
 
 
+_WAITING = """Long poll: answers when there are events, or when `timeout` (30 s by default) is up.
+
+Without `since` it is a durable subscription, told apart by agent or `group`, types, topics, filter
+and `consumer`: each matching event is given to it once, in order, beginning with all that is
+retained, and the next wait goes on behind, through whichever bridge. Events are done when the
+answer was written; if the client has gone they come again at once, and what may be a second
+delivery says so with `delivery_count` 2 or more: duplicates are possible, silent loss is not. With
+`ack=explicit` they are done when you say so. With `since` you hold the position, and nothing is
+kept. An answer without events says why in `hints`.
+"""
+
+
 def _stream(path: list[dict[str, Any]]) -> dict[str, Any]:
     last = {"name": "Last-Event-ID", "in": "header", "schema": _TEXT}
     last["description"] = "The `id` of the last event that was read: goes on behind it."
@@ -183,6 +195,7 @@ def _fast_paths() -> dict[str, dict[str, Any]]:
                 "tags": ["events"],
                 "operationId": "wait",
                 "summary": "Wait for events of some types",
+                "description": _WAITING,
                 "parameters": [_TYPES, *described(WAIT)],
                 "responses": _responses(200, "Events, or time is up", waited, *wait_errors),
             }
@@ -194,6 +207,7 @@ def _fast_paths() -> dict[str, dict[str, Any]]:
                 "tags": ["events"],
                 "operationId": "wait_for_own_topics",
                 "summary": "Wait for events on the topics that the agent's type subscribes to",
+                "description": _WAITING,
                 "parameters": described(WAIT),
                 "responses": _responses(200, "Events, or time is up", waited, *wait_errors),
             }

@@ -53,8 +53,13 @@ class Account:
     done: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def all_done(self) -> bool:
+        return not any(self.left().values())
+
+    def left(self) -> dict[str, set[str]]:
+        """Give the events that each subscription has not done, by its owner."""
         with self.lock:
-            return all(self.acknowledged <= self.done[group or agent] for agent, group in READERS)
+            owners = {group or agent for agent, group in READERS}
+            return {owner: self.acknowledged - self.done[owner] for owner in owners}
 
 
 class World:
@@ -187,7 +192,14 @@ def test_each_event_is_done_once_by_each_reader_whatever_is_cut_or_killed(
         world.publishing.set()
         for thread in writers:
             thread.join(180)
-        eventually(account.all_done, what="the work", within=600)
+        try:
+            eventually(account.all_done, what="the work", within=180)
+        except AssertionError:
+            print({owner: len(left) for owner, left in account.left().items()})  # noqa: T201
+            for owner, left in account.left().items():
+                for event_id in sorted(left)[:3]:
+                    print(owner, event_id, account.holds[owner, event_id])  # noqa: T201
+            raise
     finally:
         world.publishing.set()
         world.reading.set()
