@@ -137,6 +137,26 @@ def doctor(url: Url = None, token: Token = None, shown: Shown = None) -> None:
     run(url, token, shown)
 
 
+@app.command(
+    epilog=examples(
+        "claude mcp add events -- bridge mcp",
+        note="For a program that speaks the Model Context Protocol and starts it: SIDECAR_URL and "
+        "JWT_TOKEN in its environment say which bridge and who.",
+    )
+)
+def mcp(
+    wait: Annotated[
+        str, typer.Option(help="How long a tool waits at most, below what the client allows.")
+    ] = "50s",
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Serve the bridge's calls as tools for a model, over standard input and output."""
+    from bridge.cli import mcp_server  # noqa: PLC0415 - the help needs no client
+
+    mcp_server.run(url, token, wait)
+
+
 @app.command(epilog=examples("bridge ui", "bridge ui --project shop --manage", "bridge ui --print"))
 def ui(
     *,

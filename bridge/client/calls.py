@@ -234,6 +234,7 @@ class Calls(Reading):
         until: str | None = None,
         order: str = "desc",
         limit: int = 20,
+        max_bytes: int | None = None,
     ) -> Flow[Page]:
         """Show retained events, newest first unless `order` is `asc`. Moves no subscription.
 
@@ -253,6 +254,7 @@ class Calls(Reading):
             "until": until,
             "order": order,
             "limit": str(limit),
+            "max_bytes": None if max_bytes is None else str(max_bytes),
         }
         params = {name: value for name, value in given.items() if value is not None}
         return answers.page_of((yield from self._channel.insist(Request("GET", "/events", params))))

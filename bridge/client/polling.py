@@ -50,6 +50,8 @@ class ReadOptions(TypedDict, total=False):
     """Seconds for which an event is this agent's alone, until it is acknowledged."""
     max_deliveries: int | None
     """How often an event is leased before it becomes a dead letter."""
+    max_bytes: int | None
+    """An answer ends before its events grow past so many bytes, but for the first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from bridge.http.corrections import EVENTS, PROBES, STREAM, WAIT, nowhere, other
 from bridge.http.directory_routes import directory_routes
 from bridge.http.exchange import ClientGone, Exchange
 from bridge.http.hot_routes import PublishRoute, WaitRoute
+from bridge.http.mcp_route import MCP, McpRoute
 from bridge.http.metrics import Metrics
 from bridge.http.openapi import describe
 from bridge.http.operations import operations_routes
@@ -79,10 +80,16 @@ def create_app(
         metrics,
         max_batch_bytes=options.max_batch_bytes,
     )
+
+    async def ask(scope: Scope, receive: Receive, send: Send) -> None:
+        await application(scope, receive, send)
+
+    mcp = _mcp(ask)
     rest = _rest(bus, access, metrics)
     wait = WaitRoute(bus, access, metrics, answer_timeout=options.answer_timeout)
     stream = StreamRoute(bus, access, metrics)
-    application = Dispatch(rest, publish, wait, stream, bus, metrics)
+    tools = McpRoute(mcp, access, options.cors_origins)
+    application = Dispatch(rest, publish, wait, stream, tools, bus, metrics)
     if not options.cors_origins:
         return application
     return _Cors(
@@ -103,9 +110,23 @@ class _Cors(CORSMiddleware):
         return response
 
 
+def _mcp(api: ASGIApp) -> ASGIApp | None:
+    """Make what serves the Model Context Protocol, where its package is installed."""
+    try:
+        from bridge.mcp.over_http import McpOverHttp  # noqa: PLC0415 - an extra of its own
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
+            raise
+        return None
+    return McpOverHttp(api)
+
+
 def _rest(bus: Bus, access: Access, metrics: Metrics) -> FastAPI:
     app: FastAPI = FastAPIOffline(
-        redoc_url=None, title="Agent event bridge", version=__version__, redirect_slashes=False
+        redoc_url=None,
+        title="Agent event bridge",
+        version=__version__,
+        redirect_slashes=False,
     )
     app.include_router(rest_routes(bus, access))
     app.include_router(directory_routes(bus, access))
@@ -155,6 +176,7 @@ class Dispatch:
         publish: PublishRoute,
         wait: WaitRoute,
         stream: StreamRoute,
+        mcp: McpRoute,
         bus: Bus,
         metrics: Metrics,
     ) -> None:
@@ -162,6 +184,7 @@ class Dispatch:
         self._publish = publish
         self._wait = wait
         self._stream = stream
+        self._mcp = mcp
         self._bus = bus
         self._metrics = metrics
 
@@ -196,7 +219,10 @@ class Dispatch:
 
     async def _dispatch(self, exchange: Exchange) -> None:
         path, method = exchange.path, exchange.method
-        if not path.startswith(EVENTS):
+        if path == MCP:
+            exchange.route = "mcp"
+            await self._mcp(exchange)
+        elif not path.startswith(EVENTS):
             await self._others(exchange)
         elif path.startswith(WAIT + "/") or (path == WAIT and method != "POST"):
             # `wait` may be an event's type as well: a POST publishes it.

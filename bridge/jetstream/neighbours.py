@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import count
 from typing import Any
 
@@ -27,6 +27,8 @@ QUIET_SECONDS = 0.05
 """So long after the last answer nobody else is expected to answer."""
 
 Hear = Callable[[Any], None]
+Told = tuple[str, Any]
+"""Of which kind it is, and what."""
 
 
 class Neighbours:
@@ -40,7 +42,7 @@ class Neighbours:
             "ask": self._on_ask,
             "answer": self._on_answer,
         }
-        self._answers: dict[str, Callable[[], None]] = {}
+        self._known: list[Callable[[], Iterable[Told]]] = []
         self._serving: dict[str, Callable[[Any], Any]] = {}
         self._asking: dict[str, tuple[dict[str, Any], asyncio.Event]] = {}
         self._numbers = count(1)
@@ -50,24 +52,31 @@ class Neighbours:
         """Let what is told of a kind be heard."""
         self._hear[kind] = hear
 
-    def answer(self, question: str, answer: Callable[[], None]) -> None:
-        """Ask a question on each new connection, and let `answer` tell what is known here."""
-        self._answers[question] = answer
+    def know(self, known: Callable[[], Iterable[Told]]) -> None:
+        """Let what is known here be told to bridges that may not have heard it.
+
+        Those are the ones that are new, and all when this one is connected anew: what was sent last
+        over the connection before may be lost.
+        """
+        self._known.append(known)
 
     async def attach(self, client: Client) -> None:
-        """Hear the others on a new connection, and ask what was told before."""
+        """Hear the others on a new connection; tell them what is known here, and ask the same."""
         await client.subscribe(SUBJECT, cb=self._on_told)
-        await client.publish(SUBJECT, json.dumps({"asked": list(self._answers)}).encode())
+        for kind, content in self._all_known():
+            await client.publish(SUBJECT, _written(kind, content))
+        await client.publish(SUBJECT, _written("asked", True))
 
-    def _on_asked(self, questions: list[str]) -> None:
-        for question in questions:
-            if (answer := self._answers.get(question)) is not None:
-                answer()
+    def _all_known(self) -> list[Told]:
+        return [told for known in self._known for told in known()]
+
+    def _on_asked(self, _: object) -> None:
+        for kind, content in self._all_known():
+            self.reply(kind, content)
 
     async def tell(self, kind: str, content: Any) -> None:
         """Tell every bridge that is connected, in order with whatever else is sent to NATS."""
-        told = json.dumps({kind: content}, separators=(",", ":")).encode()
-        await self._connection.post(SUBJECT, told, keep=False)
+        await self._connection.post(SUBJECT, _written(kind, content), keep=False)
 
     def reply(self, kind: str, content: Any) -> None:
         """Tell something because of what was heard."""
@@ -114,3 +123,7 @@ class Neighbours:
                     hear(content)
         except (ValueError, AttributeError, TypeError, KeyError) as error:
             log.warning("what was told on %s is no bridge's: %s", SUBJECT, error)
+
+
+def _written(kind: str, content: Any) -> bytes:
+    return json.dumps({kind: content}, separators=(",", ":")).encode()

@@ -230,6 +230,7 @@ class HeldEvents:
         """
         selection, epoch, size, read = self._subscription.selection, self._tail.epoch, 0, 0
         name = self._subscription.name
+        await self._deliveries.leases.hear_of_restart(messages)
         for message in messages:
             is_for = message.is_for(name, selection.indexed_pin)
             event = message.event(epoch) if is_for else None

@@ -18,8 +18,9 @@ import hashlib
 import json
 import time
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bridge.errors import RequestInvalid, Unavailable
 from bridge.events import DELIVERY_FAILED, MAX_TTL_SECONDS, Event, correlation_ids, rfc3339
@@ -34,6 +35,9 @@ from bridge.subscription import Subscription
 SPARE_SECONDS = 2.0
 """How much longer than an agent is told JetStream waits: a server that was killed may be early by
 a second, and clocks differ by a little."""
+
+RESTART_SECONDS = 1.0
+"""How long after a start of the server other bridges may take to be there again."""
 
 CONFIRM_SECONDS = 5.0
 ATTEMPT_SECONDS = 1.0
@@ -142,7 +146,7 @@ class Leases:
         self._held: dict[Place, Held] = {}
         neighbours.hear("settled", self._on_settled)
         neighbours.hear("leased", self._on_leased)
-        neighbours.answer("leases", self._on_asked)
+        neighbours.know(self._known)
         self.leased = self.acknowledged = self.released = self.dead = self.redriven = 0
 
     def now(self) -> float:
@@ -167,21 +171,21 @@ class Leases:
         """Tell whether this has been done with a lease before, as by a request that is repeated."""
         return self._settled.get(lease) == verb
 
-    def _on_asked(self) -> None:
-        """Tell a bridge that is new here what was leased and settled."""
+    def _known(self) -> Iterator[tuple[str, Any]]:
+        """Give what other bridges should know: the leases that run, and those that were settled."""
         now = self.now()
         held = [
             [*place, one.began, one.until] for place, one in self._held.items() if one.until > now
         ]
         for start in range(0, len(held), MAX_LEASES):
-            self._neighbours.reply("leased", held[start : start + MAX_LEASES])
+            yield "leased", held[start : start + MAX_LEASES]
         settled = [
             [write_ack_id(lease.epoch, lease.until, [lease.reply]), verb]
             for lease, verb in self._settled.items()
             if lease.until > now
         ]
         for start in range(0, len(settled), MAX_LEASES):
-            self._neighbours.reply("settled", settled[start : start + MAX_LEASES])
+            yield "settled", settled[start : start + MAX_LEASES]
 
     def _on_settled(self, settled: list[list[str]]) -> None:
         for ack_id, verb in settled:
@@ -207,6 +211,16 @@ class Leases:
         """Say until when an event is its reader's alone, as far as this bridge has heard."""
         held = self._held.get((name, sequence))
         return held.until if held is not None and held.until > self.now() else None
+
+    async def hear_of_restart(self, messages: Sequence[Message]) -> None:
+        """Wait until other bridges have told what they leased before the server was started again.
+
+        They are connected again within a moment. What came after the start needs no waiting for.
+        """
+        restarted_at = self._marks.restarted_at
+        rest = restarted_at + RESTART_SECONDS - self.now()
+        if rest > 0 and any(message.stored_at < restarted_at for message in messages):
+            await asyncio.sleep(min(rest, RESTART_SECONDS))
 
     def left(self, message: Message) -> float:
         """Say for how many seconds a message is somebody's alone, which its server has forgotten.
