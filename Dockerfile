@@ -26,7 +26,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt ./
 RUN python3 -c 'import tomllib; \
 project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-print(*project["optional-dependencies"]["server"], sep="\n")' >server.txt \
+print(*project["optional-dependencies"]["server"], *project["optional-dependencies"]["mcp"], sep="\n")' >server.txt \
     && /pip/bin/pip --python /opt/bridge/bin/python install \
         --no-cache-dir --no-compile -c constraints.txt -r server.txt
 

@@ -155,6 +155,7 @@ CONTRACT = {
     "/health": {"get"},
     "/status": {"get"},
     "/metrics": {"get"},
+    "/llms.txt": {"get"},
 }
 
 
@@ -172,6 +173,18 @@ class TestDescription:
         assert document["info"]["version"] == __version__
         described = {path: set(methods) for path, methods in document["paths"].items()}
         assert described == CONTRACT
+
+    def test_the_page_for_models_tells_of_paths_that_there_are(
+        self, client: httpx.Client, document: Json
+    ) -> None:
+        text = client.get("/llms.txt").text
+        assert 300 < len(text.split()) < 1500
+        told = re.findall(r"\b(GET|POST|DELETE) (/[\w/{}.]*)(\?[\w=&{}.]*)?", text)
+        assert len(told) > 15
+        for method, path, query in told:
+            operation = document["paths"][path.rstrip(".")][method.lower()]
+            known = {each["name"] for each in operation.get("parameters", [])}
+            assert set(re.findall(r"[?&](\w+)=", query)) <= known, path
 
     def test_every_reference_leads_somewhere(self, document: Json) -> None:
         references = set(

@@ -5,7 +5,7 @@ What a command does is imported when it runs: `bridge --help` loads neither serv
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,8 +13,11 @@ from bridge import __version__
 from bridge.cli.delivery_commands import deliveries
 from bridge.cli.endings import Stopping, client_errors, local_errors, note
 from bridge.cli.event_commands import events
-from bridge.cli.options import Commands, Shown, Token, Url, examples
+from bridge.cli.options import TYPES, Commands, Filter, Shown, Token, Url, examples
 from bridge.cli.output import SUBSCRIPTION, records
+
+if TYPE_CHECKING:
+    from bridge.client import ReadOptions
 
 app = Commands("An event bridge for AI agents: HTTP in front, NATS JetStream behind.")
 
@@ -135,6 +138,44 @@ def doctor(url: Url = None, token: Token = None, shown: Shown = None) -> None:
     from bridge.cli.doctor import run  # noqa: PLC0415 - the help needs no client
 
     run(url, token, shown)
+
+
+@app.command(
+    epilog=examples(
+        "bridge hook",
+        "bridge hook review_requested,task_assigned --group coders --at-end",
+        note="For the hooks of coding agents: what it prints goes into the model's context, and is "
+        "acknowledged once it is printed. With --at-end it prints to standard error and ends with "
+        "status 2 if anything came, which sends the model back to work. No other failure does.",
+    )
+)
+def hook(  # noqa: PLR0913 - a command's options are its arguments
+    event_types: Annotated[list[str] | None, TYPES] = None,
+    *,
+    filter_text: Filter = None,
+    correlation_id: Annotated[str | None, typer.Option(help="Only one correlation ID's.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="Share with all who name this group: each event to one.")
+    ] = None,
+    max_bytes: Annotated[
+        int, typer.Option(min=1, help="Print no more than about so many bytes at once.")
+    ] = 8000,
+    at_end: Annotated[
+        bool, typer.Option("--at-end", help="For the hook at the end of a turn.")
+    ] = False,
+    url: Url = None,
+    token: Token = None,
+) -> None:
+    """Print what came for this agent since it was asked last, and wait for nothing."""
+    from bridge.cli import hook as hooks  # noqa: PLC0415 - the help needs no client
+
+    options: ReadOptions = {
+        "filter": filter_text,
+        "correlation_id": correlation_id,
+        "group": group,
+        "max_bytes": max_bytes,
+    }
+    hooks.run(tuple(event_types or ()), options, at_end=at_end, url=url, token=token)
 
 
 @app.command(

@@ -18,7 +18,15 @@ WAIT = "/api/events/wait"
 STREAM = "/api/events/stream"
 PROBES = ("/livez", "/readyz", "/health")
 
-_OUTSIDE = (*(probe[1:] for probe in PROBES), "status", "metrics", "docs", "openapi.json", "ui")
+_OUTSIDE = (
+    *(probe[1:] for probe in PROBES),
+    "status",
+    "metrics",
+    "docs",
+    "openapi.json",
+    "ui",
+    "llms.txt",
+)
 _UNDER_API = ("events", "subscriptions", "deliveries", "tokens", "catalog", "agents")
 _PATHS: Mapping[str, tuple[str, ...]] = {
     "event": ("events",),

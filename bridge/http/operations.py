@@ -1,6 +1,7 @@
 """Endpoints for whoever runs the bridge: probes, health, status, metrics."""
 
 import time
+from importlib.resources import files
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -39,6 +40,14 @@ def operations_routes(bus: Bus, access: Access, metrics: Metrics) -> APIRouter:
             "latencies": metrics.latencies(),
             "requests": metrics.served(),
         }
+
+    guide = (files("bridge.http") / "llms.txt").read_bytes()
+
+    @router.get("/llms.txt", response_class=Response)
+    async def for_a_model(request: Request) -> Response:
+        """Say what an agent that has only HTTP needs to know, in a page."""
+        exchange_of(request).route = "guide"
+        return Response(guide, headers={"content-type": "text/plain; charset=utf-8"})
 
     @router.get("/metrics", response_class=Response)
     async def prometheus(request: Request) -> Response:
