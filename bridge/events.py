@@ -1,5 +1,6 @@
 """Events: what agents exchange, as value types without behaviour of any transport."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -36,6 +37,31 @@ class Told(NamedTuple):
     limits: Mapping[str, Any] = {}
 
 
+class Trace(NamedTuple):
+    """A place in a trace: the headers `traceparent` and `tracestate` of W3C Trace Context."""
+
+    parent: str
+    state: str | None = None
+
+
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
+MAX_TRACESTATE_CHARACTERS = 512
+
+
+def read_trace(parent: str | None, state: str | None) -> Trace | None:
+    """Read the headers of a trace; None for those that are none, which the standard passes over.
+
+    >>> read_trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", None).state
+    >>> read_trace("nonsense", "a=b")
+    """
+    if parent is None or not _TRACEPARENT.fullmatch(parent.strip()):
+        return None
+    usable = state if state and len(state) <= MAX_TRACESTATE_CHARACTERS else None
+    return Trace(parent.strip(), usable)
+
+
 @dataclass(slots=True)
 class Event:
     """An event as it is read back from the stream; nothing changes it after it was made.
@@ -69,12 +95,15 @@ class Event:
     project: str = ""
     sequence: int = 0
     correlation_ids: tuple[str, ...] = ()
+    traceparent: str | None = None
+    """The publisher's place in a trace, and `tracestate` (W3C Trace Context), where it sent one."""
+    tracestate: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Give the event as agents see it: every public field, in the contract's order."""
         # Written out: made of the list of fields it takes three times as long, for each event of
         # each answer.
-        return {
+        told = {
             "event_id": self.event_id,
             "event_type": self.event_type,
             "publisher": self.publisher,
@@ -89,6 +118,11 @@ class Event:
             "cursor": self.cursor,
             "delivery_count": self.delivery_count,
         }
+        if self.traceparent is not None:
+            told["traceparent"] = self.traceparent
+            if self.tracestate is not None:
+                told["tracestate"] = self.tracestate
+        return told
 
 
 @dataclass(slots=True)
@@ -120,6 +154,7 @@ class NewEvent:
         Told("For idempotent retries.", {"min_length": 1, "max_length": MAX_ID_CHARACTERS}),
     ] = None
     warnings: tuple[str, ...] = ()
+    trace: Trace | None = None
 
     @property
     def correlation_ids(self) -> tuple[str, ...]:

@@ -196,6 +196,8 @@ class Publications:
             priority=new.priority,
             timestamp=rfc3339(time.time()),
             ttl_seconds=new.ttl_seconds,
+            traceparent=new.trace and new.trace.parent,
+            tracestate=new.trace and new.trace.state,
             sequence=0,
             cursor="",
             correlation_ids=ids,

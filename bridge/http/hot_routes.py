@@ -14,7 +14,7 @@ from typing import Any
 from bridge.bus import Bus, Receipt, WaitQuery, WaitResult
 from bridge.bus.lean import shown
 from bridge.errors import NotAcceptable, RequestInvalid, Unavailable
-from bridge.events import NewEvent, rfc3339
+from bridge.events import NewEvent, Trace, read_trace, rfc3339
 from bridge.http.access import Access
 from bridge.http.bodies import new_event, new_events, one_of_many
 from bridge.http.exchange import ClientGone, Exchange, settled
@@ -59,6 +59,8 @@ class PublishRoute:
         new = new_event(content, event_type, exchange.text_header(b"idempotency-key"))
         if told := rounded(body):
             new = replace(new, warnings=(*new.warnings, *map(str, told)))
+        if (trace := _trace(exchange)) is not None:
+            new = replace(new, trace=trace)
         query = ask_query(exchange.scope["query_string"])
         if query is not None:
             await self._ask(exchange, principal, new, query)
@@ -104,6 +106,8 @@ class PublishRoute:
             for index, said in by_event(told, [event.data for event in events]).items():
                 warnings = (*events[index].warnings, *said)
                 events[index] = replace(events[index], warnings=warnings)
+        if (trace := _trace(exchange)) is not None:
+            events = [replace(event, trace=trace) for event in events]
         exchange.extra_headers = self._access.limiter.take(principal, len(events))
         receipts = await self._bus.publish_all(principal, events)
         for receipt in receipts:
@@ -123,6 +127,10 @@ class PublishRoute:
     def _count(self, receipt: Receipt) -> None:
         if not receipt.duplicate:
             self._metrics.published += 1
+
+
+def _trace(exchange: Exchange) -> Trace | None:
+    return read_trace(exchange.header(b"traceparent"), exchange.header(b"tracestate"))
 
 
 def _receipt(receipt: Receipt) -> dict[str, Any]:

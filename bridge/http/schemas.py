@@ -29,8 +29,14 @@ EventIn = _model(
     "An event to publish. Every field is optional; the path names the type.",
     **{**_OPTIONAL, "event_type": None, "data": {}},
 )
-EventOut = _model(
-    Event, "An event as it was published, with its place and its publisher's identity."
+_TRACE = "Its publisher's place in a trace (W3C Trace Context); present where it sent one."
+EventOut = create_model(
+    "EventOut",
+    __base__=_model(
+        Event, "An event as it was published, with its place and its publisher's identity."
+    ),
+    traceparent=(str | None, Field(None, description=_TRACE)),
+    tracestate=(str | None, Field(None, description="Beside `traceparent`.")),
 )
 
 

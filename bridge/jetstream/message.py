@@ -15,7 +15,15 @@ from nats.errors import NotJSMessageError
 
 from bridge import subjects
 from bridge.cursors import write_cursor
-from bridge.events import MAX_TTL_SECONDS, OF_DELIVERY, Event, correlation_ids, rfc3339, told
+from bridge.events import (
+    MAX_TTL_SECONDS,
+    OF_DELIVERY,
+    Event,
+    correlation_ids,
+    read_trace,
+    rfc3339,
+    told,
+)
 from bridge.jetstream.natspy import ID_HEADER
 
 ALIAS_HEADER = "Bridge-Alias"
@@ -24,6 +32,7 @@ ALIAS_HEADER = "Bridge-Alias"
 ONLY_HEADER = "Bridge-Only"
 """Marks a copy of an event that is for one subscription alone: a dead letter, once more."""
 
+TRACE_HEADERS = ("traceparent", "tracestate")
 TTL_HEADER = "Nats-TTL"
 """How long the message lives, which nats-server reads as `seconds` does (NATS ADR-43)."""
 
@@ -196,6 +205,7 @@ def read_event(
     enveloped = _is_envelope(content, address)
     if not enveloped:
         content = _wrap(content, payload, headers, sequence, stored_at)
+    trace = read_trace(*map(headers.get, TRACE_HEADERS))
     ids = _own(address.correlation)
     if enveloped:
         ids = correlation_ids(content["correlation_id"], content["data"])
@@ -216,6 +226,8 @@ def read_event(
         cursor=write_cursor(epoch, sequence),
         delivery_count=delivered,
         correlation_ids=ids,
+        traceparent=trace and trace.parent,
+        tracestate=trace and trace.state,
     )
 
 

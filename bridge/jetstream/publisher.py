@@ -13,7 +13,7 @@ from bridge.errors import EventTooLarge, Unavailable
 from bridge.events import Event
 from bridge.jetstream.confirmations import Confirmations
 from bridge.jetstream.connection import ApiError, Connection
-from bridge.jetstream.message import ALIAS_HEADER, ONLY_HEADER, TTL_HEADER, envelope
+from bridge.jetstream.message import ALIAS_HEADER, ONLY_HEADER, TRACE_HEADERS, TTL_HEADER, envelope
 from bridge.jetstream.natspy import ID_HEADER, NatsClient, header_block
 from bridge.jetstream.refusals import Refused
 
@@ -159,6 +159,10 @@ class Publisher:
             headers = {ID_HEADER: ":" * number + message_id}
             if not self._max_age or ttl < self._max_age:
                 headers[TTL_HEADER] = str(ttl)
+            if event.traceparent is not None:
+                headers[TRACE_HEADERS[0]] = event.traceparent
+                if event.tracestate is not None:
+                    headers[TRACE_HEADERS[1]] = event.tracestate
             if number:
                 headers[ALIAS_HEADER] = "1"
             if only_for is not None:
