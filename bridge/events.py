@@ -98,6 +98,8 @@ class Event:
     traceparent: str | None = None
     """The publisher's place in a trace, and `tracestate` (W3C Trace Context), where it sent one."""
     tracestate: str | None = None
+    cloudevent: dict[str, Any] | None = None
+    """What it has of a CloudEvent beside, where it was published as one."""
 
     def as_json(self) -> dict[str, Any]:
         """Give the event as agents see it: every public field, in the contract's order."""
@@ -122,6 +124,8 @@ class Event:
             told["traceparent"] = self.traceparent
             if self.tracestate is not None:
                 told["tracestate"] = self.tracestate
+        if self.cloudevent is not None:
+            told["cloudevent"] = self.cloudevent
         return told
 
 
@@ -155,6 +159,7 @@ class NewEvent:
     ] = None
     warnings: tuple[str, ...] = ()
     trace: Trace | None = None
+    cloudevent: dict[str, Any] | None = None
 
     @property
     def correlation_ids(self) -> tuple[str, ...]:

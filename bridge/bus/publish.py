@@ -198,6 +198,7 @@ class Publications:
             ttl_seconds=new.ttl_seconds,
             traceparent=new.trace and new.trace.parent,
             tracestate=new.trace and new.trace.state,
+            cloudevent=new.cloudevent,
             sequence=0,
             cursor="",
             correlation_ids=ids,

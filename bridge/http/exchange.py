@@ -164,10 +164,13 @@ class Exchange:
 
     async def answer(self, status: int, content: Any, headers: RawHeaders = ()) -> None:
         """Send a JSON answer."""
-        await self._write(status, content, headers, more=False)
+        await self._write(status, content, (_JSON, *headers), more=False)
 
-    async def begin(self, status: int, content: Any, headers: RawHeaders = ()) -> None:
-        """Write the whole answer and leave it open, so that a closed connection still shows."""
+    async def begin(self, status: int, content: Any, headers: RawHeaders = (_JSON,)) -> None:
+        """Write the whole answer and leave it open, so that a closed connection still shows.
+
+        `headers` name its type.
+        """
         await self._write(status, content, headers, more=True)
         # The server holds back this second piece until the first has left its buffer.
         await self._send({"type": "http.response.body", "body": b"", "more_body": True})
@@ -194,7 +197,7 @@ class Exchange:
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [_JSON, length, *self.own_headers(), *headers],
+                "headers": [length, *self.own_headers(), *headers],
             }
         )
         await self._send({"type": "http.response.body", "body": body, "more_body": more})

@@ -8,16 +8,20 @@ at once, so that nothing is delivered to it in vain.
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+
+import orjson
 
 from bridge.bus import Bus, Receipt, WaitQuery, WaitResult
 from bridge.bus.lean import shown
 from bridge.errors import NotAcceptable, RequestInvalid, Unavailable
 from bridge.events import NewEvent, Trace, read_trace, rfc3339
+from bridge.http import cloudevents
 from bridge.http.access import Access
 from bridge.http.bodies import new_event, new_events, one_of_many
-from bridge.http.exchange import ClientGone, Exchange, settled
+from bridge.http.exchange import ClientGone, Exchange, RawHeaders, settled
 from bridge.http.json_bodies import decode, decode_objects
 from bridge.http.metrics import Metrics
 from bridge.http.parameters import ask_query, wait_query, warnings_of
@@ -55,8 +59,7 @@ class PublishRoute:
         )
         exchange.extra_headers = self._access.limiter.take(principal)
         body = await exchange.body(self._bus.max_event_bytes)
-        content = decode(body, exchange.header)
-        new = new_event(content, event_type, exchange.text_header(b"idempotency-key"))
+        new = self._one(exchange, body, event_type)
         if told := rounded(body):
             new = replace(new, warnings=(*new.warnings, *map(str, told)))
         if (trace := _trace(exchange)) is not None:
@@ -68,6 +71,16 @@ class PublishRoute:
         receipt = await self._bus.publish(principal, new)
         self._count(receipt)
         await exchange.answer(ACCEPTED, _receipt(receipt))
+
+    @staticmethod
+    def _one(exchange: Exchange, body: bytes, event_type: str | None) -> NewEvent:
+        """Read an event as the bridge's JSON, or as a CloudEvent."""
+        if cloudevents.is_binary(exchange):
+            return cloudevents.binary(exchange, body, event_type)
+        if cloudevents.media_type(exchange.header(b"content-type")) == cloudevents.ONE:
+            return cloudevents.structured(decode(body, _json_header(exchange)), event_type)
+        content = decode(body, exchange.header)
+        return new_event(content, event_type, exchange.text_header(b"idempotency-key"))
 
     async def _ask(
         self, exchange: Exchange, principal: Principal, new: NewEvent, query: WaitQuery
@@ -95,6 +108,14 @@ class PublishRoute:
             exchange.header(b"authorization")
         )
         body = await exchange.body(self._max_batch_bytes, "send fewer events at once")
+        kind = cloudevents.media_type(exchange.header(b"content-type"))
+        if kind == cloudevents.ONE or cloudevents.is_binary(exchange):
+            new = replace(self._one(exchange, body, None), trace=_trace(exchange))
+            exchange.extra_headers = self._access.limiter.take(principal)
+            receipt = await self._bus.publish(principal, new)
+            self._count(receipt)
+            await exchange.answer(ACCEPTED, _receipt(receipt))
+            return
         if exchange.header(b"idempotency-key") is not None:
             raise RequestInvalid(
                 "the header Idempotency-Key names a single event; give each event of the array its "
@@ -117,6 +138,8 @@ class PublishRoute:
     async def _read(self, body: bytes, exchange: Exchange) -> list[NewEvent]:
         """Read an array; one larger than any event may be, bit by bit."""
         limit = self._bus.max_event_bytes
+        if cloudevents.media_type(exchange.header(b"content-type")) == cloudevents.BATCH:
+            return cloudevents.batched(decode(body, _json_header(exchange)))
         if len(body) <= limit:
             return new_events(decode(body, exchange.header))
         events: list[NewEvent] = []
@@ -127,6 +150,35 @@ class PublishRoute:
     def _count(self, receipt: Receipt) -> None:
         if not receipt.duplicate:
             self._metrics.published += 1
+
+
+def _json_header(exchange: Exchange) -> Callable[[bytes], str | None]:
+    """Give the request's headers, but for its content type, which is known to be JSON."""
+    return lambda name: None if name == b"content-type" else exchange.header(name)
+
+
+def _in_form(form: str | None, query: WaitQuery, batch: WaitResult) -> tuple[Any, RawHeaders]:
+    """Write the answer to a wait in the format that was asked for.
+
+    A batch of CloudEvents is nothing but those: what else is to be told is in headers.
+    """
+    answer = _batch(query, batch)
+    if form is None:
+        return answer, ((b"content-type", b"application/json"),)
+    more = ("ack_id", "lease_expires_at")
+    answer["events"] = [
+        cloudevents.cloudevent(event, {name: told.get(name) for name in more})
+        for event, told in zip(batch.events, answer["events"], strict=True)
+    ]
+    if form == cloudevents.ONE:
+        return answer, ((b"content-type", b"application/json"),)
+    told = {name: answer[name] for name in ("next_cursor", "ended_by", "more_available")}
+    told |= {"ack_id": answer["ack_id"]} if "ack_id" in answer else {}
+    headers = [
+        (f"x-{name.replace('_', '-')}".encode(), orjson.dumps(value).strip(b'"'))
+        for name, value in told.items()
+    ]
+    return answer["events"], [(b"content-type", cloudevents.BATCH.encode()), *headers]
 
 
 def _trace(exchange: Exchange) -> Trace | None:
@@ -237,7 +289,7 @@ class WaitRoute:
                 async with asyncio.timeout(
                     None if batch.delivery is None else self._answer_timeout
                 ):
-                    await exchange.begin(200, _batch(query, batch))
+                    await exchange.begin(200, *_in_form(cloudevents.wanted(exchange), query, batch))
                 await settled()
                 # A client may well close its connection as soon as it has read the answer.
                 written = not (gone.done() and exchange.was_cut)

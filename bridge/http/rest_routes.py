@@ -16,7 +16,7 @@ from bridge.bus import Bus
 from bridge.bus.lean import shown
 from bridge.errors import NotFound, RequestInvalid
 from bridge.events import rfc3339
-from bridge.http import schemas
+from bridge.http import cloudevents, schemas
 from bridge.http.access import Access
 from bridge.http.exchange import Exchange
 from bridge.http.json_bodies import decode
@@ -95,6 +95,12 @@ def _history(router: APIRouter, bus: Bus, access: Access) -> None:
             told = await bus.directory.deliveries(principal, page.events)
             for event, deliveries in zip(events, told, strict=True):
                 event["deliveries"] = deliveries
+        form = cloudevents.wanted(exchange_of(request))
+        if form is not None:
+            events = [cloudevents.cloudevent(event, {}) for event in page.events]
+        if form == cloudevents.BATCH:
+            headers = {"x-next-cursor": page.next_cursor}
+            return Response(orjson.dumps(events), media_type=cloudevents.BATCH, headers=headers)
         content = {
             "events": events,
             "more_available": page.more_available,

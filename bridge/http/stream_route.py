@@ -2,13 +2,17 @@
 
 import asyncio
 import contextlib
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
 
 from bridge.bus import Bus, Tidings
-from bridge.bus.lean import Fields, shown
+from bridge.bus.lean import shown
 from bridge.errors import BridgeError
+from bridge.events import Event
+from bridge.http import cloudevents
 from bridge.http.access import Access
 from bridge.http.exchange import Exchange
 from bridge.http.metrics import Metrics
@@ -16,6 +20,7 @@ from bridge.http.parameters import stream_query
 from bridge.http.problem import tell
 
 RETRY_MILLISECONDS = 1000
+Write = Callable[[Event], dict[str, Any]]
 _HEADERS = ((b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no"))
 """The second asks a proxy of nginx's kind to pass on what comes."""
 
@@ -42,9 +47,10 @@ class StreamRoute:
         await exchange.skip_body()
         selection = self._bus.selection(principal, query)
         gone = asyncio.ensure_future(exchange.disconnected())
-        writing = asyncio.ensure_future(
-            self._write(exchange, self._bus.streams.read(principal, selection, since), query.fields)
-        )
+        as_asked = partial(shown, fields=query.fields)
+        write = _as_cloudevent if cloudevents.wanted(exchange) else as_asked
+        told = self._bus.streams.read(principal, selection, since)
+        writing = asyncio.ensure_future(self._write(exchange, told, write))
         self._metrics.streaming += 1
         try:
             await asyncio.wait((gone, writing), return_when=asyncio.FIRST_COMPLETED)
@@ -57,7 +63,7 @@ class StreamRoute:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
 
-    async def _write(self, exchange: Exchange, told: Any, fields: Fields) -> None:
+    async def _write(self, exchange: Exchange, told: Any, write: Write) -> None:
         """Write what is told. The first decides whether it is an error, and an error an answer."""
         async with contextlib.aclosing(told) as items:
             try:
@@ -66,7 +72,7 @@ class StreamRoute:
                         await exchange.open(200, _HEADERS)
                     if item.event is not None:
                         self._metrics.delivered["replay"] += 1
-                    await exchange.write(_written(item, fields))
+                    await exchange.write(_written(item, write))
             except BridgeError as error:
                 if exchange.status == 0:
                     raise
@@ -78,7 +84,11 @@ class StreamRoute:
         await exchange.finish()
 
 
-def _written(item: Tidings, fields: Fields) -> bytes:
+def _as_cloudevent(event: Event) -> dict[str, Any]:
+    return cloudevents.cloudevent(event, {})
+
+
+def _written(item: Tidings, write: Write) -> bytes:
     cursor = item.cursor.encode()
     if item.gap is not None:
         content = orjson.dumps({**item.gap.as_json(), "cursor": item.cursor})
@@ -86,4 +96,4 @@ def _written(item: Tidings, fields: Fields) -> bytes:
     if item.event is None:
         content = orjson.dumps({"cursor": item.cursor})
         return b"event: cursor\nid: %b\ndata: %b\n\n" % (cursor, content)
-    return b"id: %b\ndata: %b\n\n" % (cursor, orjson.dumps(shown(item.event, fields)))
+    return b"id: %b\ndata: %b\n\n" % (cursor, orjson.dumps(write(item.event)))

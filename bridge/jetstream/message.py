@@ -228,6 +228,7 @@ def read_event(
         correlation_ids=ids,
         traceparent=trace and trace.parent,
         tracestate=trace and trace.state,
+        cloudevent=kept if isinstance(kept := content.get("cloudevent"), dict) else None,
     )
 
 
