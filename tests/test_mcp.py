@@ -216,3 +216,31 @@ def test_who_may_not_come_in_is_told_so(bridge: BridgeProcess, agents: Agents) -
     headers = {"Authorization": f"Bearer {agents().token}", "Origin": "https://evil.example"}
     told = assert_problem(httpx.post(url, json={}, headers=headers), "AUTH_003")
     assert "evil.example" in told["message"]
+
+
+def test_a_client_that_vanishes_in_a_wait_takes_nothing_along(
+    bridge: BridgeProcess, agents: Agents
+) -> None:
+    agent = agents("worker")
+    arguments = {"event_types": ["task"], "timeout": 60}
+    asked = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": "wait_for_events", "arguments": arguments},
+    }
+    headers = {
+        "Authorization": f"Bearer {agent.token}",
+        "Accept": "application/json, text/event-stream",
+        "MCP-Protocol-Version": "2025-06-18",
+    }
+    with (
+        httpx.Client(headers=headers) as client,
+        client.stream("POST", f"{bridge.url}/mcp", json=asked) as answer,
+    ):
+        assert answer.status_code == 200
+        eventually(lambda: asking.open_waits(bridge.url) == 1, what="the wait")
+    eventually(lambda: asking.open_waits(bridge.url) == 0, what="the end of the wait")
+    agent.publish("task", {"n": 1})
+    [event] = agent.events("task", timeout=10)
+    assert event["data"] == {"n": 1}

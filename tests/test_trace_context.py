@@ -1,11 +1,15 @@
 """W3C Trace Context: a publisher's place in a trace goes with its event."""
 
+import json
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from nats.js import JetStreamContext
 
 from bridge.client import EventClient
 from bridge.events import read_trace
-from tests.support import Agents, BridgeProcess, on_jetstream
+from tests.support import Agents, BridgeProcess, NatsServer, eventually, on_jetstream
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 STATE = "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"
@@ -63,3 +67,37 @@ def test_what_is_none_is_passed_over(parent: str | None) -> None:
 def test_a_state_that_is_too_long_is_left_out() -> None:
     trace = read_trace(PARENT, "a" * 513)
     assert trace == (PARENT, None)
+
+
+def test_with_opentelemetry_publishes_waits_and_deliveries_are_spans(
+    own_nats: NatsServer,
+    start_bridge: Callable[..., BridgeProcess],
+    agents_on: Callable[[BridgeProcess], Agents],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "console")
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
+    bridge = start_bridge(own_nats.url)
+    agent = agents_on(bridge)()
+    agent.http.post("/events/task", json={}, headers={"traceparent": PARENT}).raise_for_status()
+    [event] = agent.events("task", timeout=10)
+    _, trace, span, _ = event["traceparent"].split("-")
+    assert trace == PARENT.split("-")[1], "it is in the publisher's trace"
+    assert span != PARENT.split("-")[2], "behind the bridge's span"
+    eventually(lambda: '"name": "deliver"' in bridge.log, what="the spans")
+    spans = {found["name"]: found for found in _spans(bridge.log)}
+    assert spans.keys() == {"publish task", "receive task", "deliver"}
+    assert spans["publish task"]["context"]["span_id"] == f"0x{span}"
+    assert spans["publish task"]["parent_id"] == f"0x{PARENT.split('-')[2]}"
+    assert [link["context"]["span_id"] for link in spans["deliver"]["links"]] == [f"0x{span}"]
+    assert spans["deliver"]["resource"]["attributes"]["service.name"] == "agent-event-bridge"
+
+
+def _spans(log: str) -> list[dict[str, Any]]:
+    """Read what the exporter to the console wrote among the lines of the log."""
+    decoder, found, at = json.JSONDecoder(), [], log.find("{")
+    while at >= 0:
+        content, end = decoder.raw_decode(log, at)
+        found += [content] if "context" in content else []
+        at = log.find("{", end)
+    return found

@@ -24,6 +24,7 @@ from bridge.cli.signing import authority
 from bridge.events import rfc3339
 from bridge.http.app import HttpOptions, create_app
 from bridge.http.server import Server, bind
+from bridge.http.tracing import tracing_from_environment
 from bridge.http.uvicorn_protocol import Patience
 from bridge.jetstream import (
     EmbeddedServer,
@@ -88,7 +89,7 @@ async def _serve(settings: Settings, times: Times, stopping: Stopping) -> None:
             max_deliveries=settings.max_deliveries,
         )
         server = Server(
-            create_app(bus, keys, _http_options(settings), traffic),
+            create_app(bus, keys, _http_options(settings), traffic, tracing_from_environment()),
             on_drain=bus.drain,
             drain_seconds=settings.drain_seconds,
             shutdown_timeout=settings.shutdown_timeout_seconds,

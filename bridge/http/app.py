@@ -32,6 +32,7 @@ from bridge.http.operations import operations_routes
 from bridge.http.problem import tell
 from bridge.http.rest_routes import exchange_of, rest_routes
 from bridge.http.stream_route import StreamRoute
+from bridge.http.tracing import Tracing
 from bridge.http.ui_routes import ui_routes
 from bridge.request_counts import RequestCounts
 from bridge.tokens import TokenAuthority
@@ -68,9 +69,14 @@ class HttpOptions:
 
 
 def create_app(
-    bus: Bus, authority: TokenAuthority, options: HttpOptions, traffic: RequestCounts
+    bus: Bus,
+    authority: TokenAuthority,
+    options: HttpOptions,
+    traffic: RequestCounts,
+    tracing: Tracing | None = None,
 ) -> ASGIApp:
     """Put the ASGI application together; it counts its answers in `traffic`."""
+    tracing = tracing or Tracing()
     metrics = Metrics(bus, traffic)
     limiter = RateLimiter(options.rate_limit, options.rate_burst)
     access = Access(authority, limiter, bus.presence.note)
@@ -78,6 +84,7 @@ def create_app(
         bus,
         access,
         metrics,
+        tracing,
         max_batch_bytes=options.max_batch_bytes,
     )
 
@@ -86,8 +93,8 @@ def create_app(
 
     mcp = _mcp(ask)
     rest = _rest(bus, access, metrics)
-    wait = WaitRoute(bus, access, metrics, answer_timeout=options.answer_timeout)
-    stream = StreamRoute(bus, access, metrics)
+    wait = WaitRoute(bus, access, metrics, tracing, answer_timeout=options.answer_timeout)
+    stream = StreamRoute(bus, access, metrics, tracing)
     tools = McpRoute(mcp, access, options.cors_origins)
     application = Dispatch(rest, publish, wait, stream, tools, bus, metrics)
     if not options.cors_origins:

@@ -26,6 +26,7 @@ from bridge.http.json_bodies import decode, decode_objects
 from bridge.http.metrics import Metrics
 from bridge.http.parameters import ask_query, wait_query, warnings_of
 from bridge.http.rounding import by_event, rounded
+from bridge.http.tracing import Tracing
 from bridge.tokens import Principal
 
 ACCEPTED = 202
@@ -44,9 +45,11 @@ class PublishRoute:
         bus: Bus,
         access: Access,
         metrics: Metrics,
+        tracing: Tracing,
         *,
         max_batch_bytes: int,
     ) -> None:
+        self._tracing = tracing
         self._bus = bus
         self._access = access
         self._metrics = metrics
@@ -62,13 +65,12 @@ class PublishRoute:
         new = self._one(exchange, body, event_type)
         if told := rounded(body):
             new = replace(new, warnings=(*new.warnings, *map(str, told)))
-        if (trace := _trace(exchange)) is not None:
-            new = replace(new, trace=trace)
         query = ask_query(exchange.scope["query_string"])
-        if query is not None:
-            await self._ask(exchange, principal, new, query)
-            return
-        receipt = await self._bus.publish(principal, new)
+        with self._tracing.publishing(new.event_type, _trace(exchange)) as new.trace:
+            if query is not None:
+                await self._ask(exchange, principal, new, query)
+                return
+            receipt = await self._bus.publish(principal, new)
         self._count(receipt)
         await exchange.answer(ACCEPTED, _receipt(receipt))
 
@@ -110,9 +112,10 @@ class PublishRoute:
         body = await exchange.body(self._max_batch_bytes, "send fewer events at once")
         kind = cloudevents.media_type(exchange.header(b"content-type"))
         if kind == cloudevents.ONE or cloudevents.is_binary(exchange):
-            new = replace(self._one(exchange, body, None), trace=_trace(exchange))
+            new = self._one(exchange, body, None)
             exchange.extra_headers = self._access.limiter.take(principal)
-            receipt = await self._bus.publish(principal, new)
+            with self._tracing.publishing(new.event_type, _trace(exchange)) as new.trace:
+                receipt = await self._bus.publish(principal, new)
             self._count(receipt)
             await exchange.answer(ACCEPTED, _receipt(receipt))
             return
@@ -127,10 +130,11 @@ class PublishRoute:
             for index, said in by_event(told, [event.data for event in events]).items():
                 warnings = (*events[index].warnings, *said)
                 events[index] = replace(events[index], warnings=warnings)
-        if (trace := _trace(exchange)) is not None:
-            events = [replace(event, trace=trace) for event in events]
         exchange.extra_headers = self._access.limiter.take(principal, len(events))
-        receipts = await self._bus.publish_all(principal, events)
+        with self._tracing.publishing(f"{len(events)} events", _trace(exchange)) as trace:
+            for event in events:
+                event.trace = trace
+            receipts = await self._bus.publish_all(principal, events)
         for receipt in receipts:
             self._count(receipt)
         await exchange.answer(ACCEPTED, [_receipt(receipt) for receipt in receipts])
@@ -211,8 +215,15 @@ class WaitRoute:
     """
 
     def __init__(
-        self, bus: Bus, access: Access, metrics: Metrics, *, answer_timeout: float
+        self,
+        bus: Bus,
+        access: Access,
+        metrics: Metrics,
+        tracing: Tracing,
+        *,
+        answer_timeout: float,
     ) -> None:
+        self._tracing = tracing
         self._answer_timeout = answer_timeout
         self._ending: set[asyncio.Future[None]] = set()
         self._bus = bus
@@ -234,7 +245,9 @@ class WaitRoute:
         await exchange.skip_body()
         gone = asyncio.ensure_future(exchange.disconnected())
         try:
-            batch = await self._unless_gone(self._bus.wait(principal, query), gone, query.timeout)
+            with self._tracing.waiting(event_types, _trace(exchange)):
+                waiting = self._bus.wait(principal, query)
+                batch = await self._unless_gone(waiting, gone, query.timeout)
             if self._bus.draining:
                 exchange.closing = True
             await self._deliver(exchange, query, batch, gone)
@@ -303,6 +316,8 @@ class WaitRoute:
             raise ClientGone
         await batch.accept()
         self._count(batch)
+        if batch.events:
+            self._tracing.delivered(batch.events)
 
     def _count(self, batch: WaitResult) -> None:
         kind = "replay" if batch.delivery is None else "durable"

@@ -18,6 +18,7 @@ from bridge.http.exchange import Exchange
 from bridge.http.metrics import Metrics
 from bridge.http.parameters import stream_query
 from bridge.http.problem import tell
+from bridge.http.tracing import Tracing
 
 RETRY_MILLISECONDS = 1000
 Write = Callable[[Event], dict[str, Any]]
@@ -31,7 +32,8 @@ class StreamRoute:
     A slow reader slows itself alone: nothing is read for it while the server's buffer is full.
     """
 
-    def __init__(self, bus: Bus, access: Access, metrics: Metrics) -> None:
+    def __init__(self, bus: Bus, access: Access, metrics: Metrics, tracing: Tracing) -> None:
+        self._tracing = tracing
         self._bus = bus
         self._access = access
         self._metrics = metrics
@@ -73,6 +75,8 @@ class StreamRoute:
                     if item.event is not None:
                         self._metrics.delivered["replay"] += 1
                     await exchange.write(_written(item, write))
+                    if item.event is not None:
+                        self._tracing.delivered([item.event])
             except BridgeError as error:
                 if exchange.status == 0:
                     raise
