@@ -194,6 +194,7 @@ def _http_options(settings: Settings) -> HttpOptions:
         rate_burst=settings.burst,
         answer_timeout=settings.answer_timeout_seconds,
         cors_origins=tuple(settings.cors_origin_list),
+        mcp_wait=settings.mcp_wait_seconds,
     )
 
 

@@ -66,6 +66,7 @@ class HttpOptions:
     rate_burst: int = 1
     answer_timeout: float = 60
     cors_origins: tuple[str, ...] = ()
+    mcp_wait: float = 50
 
 
 def create_app(
@@ -91,7 +92,7 @@ def create_app(
     async def ask(scope: Scope, receive: Receive, send: Send) -> None:
         await application(scope, receive, send)
 
-    mcp = _mcp(ask)
+    mcp = _mcp(ask, options.mcp_wait)
     rest = _rest(bus, access, metrics)
     wait = WaitRoute(bus, access, metrics, tracing, answer_timeout=options.answer_timeout)
     stream = StreamRoute(bus, access, metrics, tracing)
@@ -117,7 +118,7 @@ class _Cors(CORSMiddleware):
         return response
 
 
-def _mcp(api: ASGIApp) -> ASGIApp | None:
+def _mcp(api: ASGIApp, wait_seconds: float) -> ASGIApp | None:
     """Make what serves the Model Context Protocol, where its package is installed."""
     try:
         from bridge.mcp.over_http import McpOverHttp  # noqa: PLC0415 - an extra of its own
@@ -125,7 +126,7 @@ def _mcp(api: ASGIApp) -> ASGIApp | None:
         if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types"):
             raise
         return None
-    return McpOverHttp(api)
+    return McpOverHttp(api, wait_seconds)
 
 
 def _rest(bus: Bus, access: Access, metrics: Metrics) -> FastAPI:

@@ -54,7 +54,7 @@ class McpOverHttp:
     each bridge answers each request.
     """
 
-    def __init__(self, api: ASGIApp) -> None:
+    def __init__(self, api: ASGIApp, wait_seconds: float) -> None:
         transport = _OwnTask(api)
 
         @asynccontextmanager
@@ -68,7 +68,7 @@ class McpOverHttp:
             ) as client:
                 yield client
 
-        self._app: Starlette = make_server(connect).streamable_http_app(
+        self._app: Starlette = make_server(connect, wait_seconds).streamable_http_app(
             streamable_http_path=PATH,
             stateless_http=True,
             transport_security=TransportSecuritySettings(enable_dns_rebinding_protection=False),

@@ -103,6 +103,7 @@ class Settings(BaseSettings):
     header_timeout_seconds: float = Field(15.0, ge=1, le=3600, allow_inf_nan=False)
     body_timeout_seconds: float = Field(60.0, ge=1, le=3600, allow_inf_nan=False)
     answer_timeout_seconds: float = Field(60.0, ge=1, le=3600, allow_inf_nan=False)
+    mcp_wait_seconds: float = Field(50.0, ge=0, le=280, allow_inf_nan=False)
     cors_origins: values.Origins = ""
     drain_seconds: float = Field(1.0, ge=0, le=600, allow_inf_nan=False)
     shutdown_timeout_seconds: int = Field(10, ge=0, le=3600)
