@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.support import asking
 from tests.support.natsservers import NatsServer
+from tests.support.stopping import stop
 from tests.support.waiting import eventually
 
 SECRET = "a secret for tests that is long enough to sign with"
@@ -92,7 +93,10 @@ class BridgeProcess:
 
     def send(self, how: signal.Signals) -> None:
         assert self._process is not None
-        self._process.send_signal(how)
+        if how is signal.SIGSTOP:
+            stop(self.pid)
+        else:
+            self._process.send_signal(how)
 
     def wait(self, timeout: float = 30) -> int:
         """Wait for its end and give the exit status."""

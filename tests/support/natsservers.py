@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlparse
 
+from tests.support.stopping import stop
 from tests.support.waiting import eventually
 
 NATS_USER = Path(__file__).parents[2] / "helm" / "nats-user.conf"
@@ -191,7 +192,7 @@ class NatsServer:
             self.kill()
 
     def pause(self) -> None:
-        os.kill(self.pid, signal.SIGSTOP)
+        stop(self.pid)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
