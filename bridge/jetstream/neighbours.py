@@ -1,14 +1,14 @@
 """Neighbours: the bridges of one stream tell each other what JetStream keeps for nobody.
 
-All of them hear everything, themselves included, on one subject. Nothing that must outlive a
-process is told here alone.
+All of them hear everything on one subject, and pass over what they have said themselves. Nothing
+that must outlive a process is told here alone.
 """
 
 import asyncio
 import json
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -23,6 +23,8 @@ log = logging.getLogger("bridge.neighbours")
 SUBJECT = f"$SRV.BRIDGES.{NAME}"
 
 ANSWER_SECONDS = 0.5
+SOON_SECONDS = 0.005
+MAX_ITEMS = 1000
 QUIET_SECONDS = 0.05
 """So long after the last answer nobody else is expected to answer."""
 
@@ -42,6 +44,8 @@ class Neighbours:
             "ask": self._on_ask,
             "answer": self._on_answer,
         }
+        self._from = b'{"from":"%b",' % self.id.encode()
+        self._soon: dict[str, list[Any]] = {}
         self._known: list[Callable[[], Iterable[Told]]] = []
         self._serving: dict[str, Callable[[Any], Any]] = {}
         self._asking: dict[str, tuple[dict[str, Any], asyncio.Event]] = {}
@@ -64,8 +68,8 @@ class Neighbours:
         """Hear the others on a new connection; tell them what is known here, and ask the same."""
         await client.subscribe(SUBJECT, cb=self._on_told)
         for kind, content in self._all_known():
-            await client.publish(SUBJECT, _written(kind, content))
-        await client.publish(SUBJECT, _written("asked", True))
+            await client.publish(SUBJECT, self._written(kind, content))
+        await client.publish(SUBJECT, self._written("asked", True))
 
     def _all_known(self) -> list[Told]:
         return [told for known in self._known for told in known()]
@@ -76,7 +80,19 @@ class Neighbours:
 
     async def tell(self, kind: str, content: Any) -> None:
         """Tell every bridge that is connected, in order with whatever else is sent to NATS."""
-        await self._connection.post(SUBJECT, _written(kind, content), keep=False)
+        await self._connection.post(SUBJECT, self._written(kind, content), keep=False)
+
+    def tell_soon(self, kind: str, items: Sequence[Any]) -> None:
+        """Tell a list, in a moment and together with others of its kind: much costs little."""
+        if not self._soon:
+            asyncio.get_running_loop().call_later(SOON_SECONDS, self._tell_all)
+        self._soon.setdefault(kind, []).extend(items)
+
+    def _tell_all(self) -> None:
+        told, self._soon = self._soon, {}
+        for kind, items in told.items():
+            for start in range(0, len(items), MAX_ITEMS):
+                self.reply(kind, items[start : start + MAX_ITEMS])
 
     def reply(self, kind: str, content: Any) -> None:
         """Tell something because of what was heard."""
@@ -116,14 +132,15 @@ class Neighbours:
             asking[0][bridge] = answer
             asking[1].set()
 
+    def _written(self, kind: str, content: Any) -> bytes:
+        return self._from + json.dumps({kind: content}, separators=(",", ":")).encode()[1:]
+
     async def _on_told(self, msg: Msg) -> None:
+        if msg.data.startswith(self._from):
+            return
         try:
             for kind, content in json.loads(msg.data).items():
                 if (hear := self._hear.get(kind)) is not None:
                     hear(content)
         except (ValueError, AttributeError, TypeError, KeyError) as error:
             log.warning("what was told on %s is no bridge's: %s", SUBJECT, error)
-
-
-def _written(kind: str, content: Any) -> bytes:
-    return json.dumps({kind: content}, separators=(",", ":")).encode()

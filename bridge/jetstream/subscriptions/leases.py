@@ -143,7 +143,10 @@ class Leases:
         began = self.now()
         held = [(*place, began, until) for place in places]
         self._on_leased(held)
-        await self._neighbours.tell("leased", held)
+        if until:
+            self._neighbours.tell_soon("leased", held)
+        else:  # before it can come again
+            await self._neighbours.tell("leased", held)
 
     def leased_until(self, name: str, sequence: int) -> float | None:
         """Say until when an event is its reader's alone, as far as this bridge has heard."""
@@ -183,7 +186,7 @@ class Leases:
         """
         self._remember(lease, verb)
         ack_id = write_ack_id(lease.epoch, lease.until, [lease.reply])
-        await self._neighbours.tell("settled", [[ack_id, verb]])
+        self._neighbours.tell_soon("settled", [[ack_id, verb]])
 
     def _remember(self, lease: Lease, verb: str) -> None:
         self._settled[lease] = verb
