@@ -63,8 +63,8 @@ class EventLog(Protocol):
     """The stream as this process has read it so far, and how it reads on.
 
     Nothing up to `last_sequence` is still to come, and what was stored before `known_at` (the
-    loop's time) was read. `mirror` raises Unavailable before the stream
-    was read for the first time, and is another one once the stream is.
+    loop's time) was read. `mirror` raises Unavailable before the stream was read for the first
+    time, and is another one once the stream is.
     """
 
     @property

@@ -7,7 +7,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from bridge.bus.ports import Bridges
@@ -24,22 +24,31 @@ _WAITING = "who waits"
 _SHARING = "who shares"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OpenWait:
     """A wait or a stream that is open; `since` is when it began, in Unix seconds.
 
-    `subscription` is None for who holds the position. Types and topics are `*` for any.
+    `subscription` is None for who holds the position. It is written out only when somebody asks.
     """
 
-    project: str
-    agent_id: str
-    agent_type: str | None
-    types: list[str]
-    topics: list[str]
-    filter: str
-    group: str | None
-    subscription: str | None
+    principal: Principal
+    selection: Selection
+    subscription: Subscription | None
     since: float
+
+    def told(self) -> dict[str, Any]:
+        """Say what others may see of it; types and topics are `*` for any."""
+        selection, subscription = self.selection, self.subscription
+        return {
+            "agent_id": self.principal.agent_id,
+            "agent_type": self.principal.agent_type,
+            "types": list(selection.types or ["*"]),
+            "topics": list(selection.topics or ["*"]),
+            "filter": selection.filter_text,
+            "group": None if subscription is None else subscription.group,
+            "subscription": None if subscription is None else subscription.name,
+            "since": self.since,
+        }
 
 
 class Presence:
@@ -63,8 +72,11 @@ class Presence:
             del self._seen[next(iter(self._seen))]
 
     @contextmanager
-    def waiting(self, wait: OpenWait) -> Iterator[None]:
+    def waiting(
+        self, principal: Principal, selection: Selection, subscription: Subscription | None
+    ) -> Iterator[None]:
         """Let a wait be known while it is open."""
+        wait = OpenWait(principal, selection, subscription, time.time())
         self._open[id(wait)] = wait
         try:
             yield
@@ -93,7 +105,8 @@ class Presence:
         self._sharing[subscription] = time.time(), elsewhere
 
     def _open_on(self, subscription: str) -> int:
-        return sum(wait.subscription == subscription for wait in self._open.values())
+        open_ones = (wait.subscription for wait in self._open.values())
+        return sum(one is not None and one.name == subscription for one in open_ones)
 
     def _told(self, project: str) -> dict[str, Any]:
         oldest = time.time() - SEEN_SECONDS
@@ -102,27 +115,10 @@ class Presence:
             for (of, agent), (kind, at) in reversed(self._seen.items())
             if of == project and at >= oldest
         ]
-        waiting = [asdict(wait) for wait in self._open.values() if wait.project == project]
+        waiting = [wait.told() for wait in self._open.values() if wait.principal.project == project]
         return {"seen": seen[:MAX_TOLD], "waiting": waiting[:MAX_TOLD]}
 
     async def everywhere(self, project: str) -> Mapping[str, dict[str, Any]]:
         """Give what every bridge that answers knows of a project, by bridge."""
         answers = await self._bridges.ask(_WAITING, project)
         return {**answers, self._bridges.id: self._told(project)}
-
-
-def open_wait(
-    principal: Principal, selection: Selection, subscription: Subscription | None
-) -> OpenWait:
-    """Say of a wait what others may see."""
-    return OpenWait(
-        project=principal.project,
-        agent_id=principal.agent_id,
-        agent_type=principal.agent_type,
-        types=list(selection.types or ["*"]),
-        topics=list(selection.topics or ["*"]),
-        filter=selection.filter_text,
-        group=None if subscription is None else subscription.group,
-        subscription=None if subscription is None else subscription.name,
-        since=time.time(),
-    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bridge.bus.ports import EventLog
 from bridge.bus.positions import locate
-from bridge.bus.presence import Presence, open_wait
+from bridge.bus.presence import Presence
 from bridge.cursors import write_cursor
 from bridge.events import Event, Gap
 from bridge.subscription import Selection
@@ -44,7 +44,7 @@ class Streams:
         await log.catch_up()
         position = await locate(log, selection.project, since)
         after, mirror = position.sequence, log.mirror
-        with self._presence.waiting(open_wait(principal, selection, None)):
+        with self._presence.waiting(principal, selection, None):
             yield Tidings(write_cursor(mirror.epoch, after), gap=position.gap)
             while not self.draining:
                 gap: Gap | None = None

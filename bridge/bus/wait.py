@@ -13,7 +13,7 @@ from bridge.bus.lean import ALL_FIELDS, Fields, Room
 from bridge.bus.leasing import Leasing
 from bridge.bus.ports import Delivery, HasRoom, Left, Store
 from bridge.bus.positions import locate, see
-from bridge.bus.presence import Presence, open_wait
+from bridge.bus.presence import Presence
 from bridge.bus.publish import Receipt
 from bridge.catalog import Catalog
 from bridge.cursors import write_cursor
@@ -145,7 +145,7 @@ class Waits:
                 query.group,
                 query.consumer,
             )
-        with self._presence.waiting(open_wait(principal, selection, subscription)):
+        with self._presence.waiting(principal, selection, subscription):
             if subscription is None:
                 found = await self._since(selection, query, query.since or "", left)
             else:

@@ -13,7 +13,7 @@ from bridge import __version__
 from bridge.cli.delivery_commands import deliveries
 from bridge.cli.endings import Stopping, client_errors, local_errors, note
 from bridge.cli.event_commands import events
-from bridge.cli.options import TYPES, Commands, Filter, Shown, Token, Url, examples
+from bridge.cli.options import TYPES, Commands, Filter, OneCorrelation, Shown, Token, Url, examples
 from bridge.cli.output import SUBSCRIPTION, records
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def hook(  # noqa: PLR0913 - a command's options are its arguments
     event_types: Annotated[list[str] | None, TYPES] = None,
     *,
     filter_text: Filter = None,
-    correlation_id: Annotated[str | None, typer.Option(help="Only one correlation ID's.")] = None,
+    correlation_id: OneCorrelation = None,
     group: Annotated[
         str | None, typer.Option(help="Share with all who name this group: each event to one.")
     ] = None,

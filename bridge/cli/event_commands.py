@@ -9,7 +9,9 @@ from bridge.cli.options import (
     TYPE,
     TYPES,
     Commands,
+    Data,
     Filter,
+    OneCorrelation,
     OneTopic,
     Shown,
     Token,
@@ -55,10 +57,7 @@ class Order(StrEnum):
 def publish(  # noqa: PLR0913 - a command's options are its arguments
     event_type: Annotated[str, TYPE],
     *,
-    data: Annotated[
-        str | None,
-        typer.Option(help="A JSON object; @FILE reads it from a file, - from standard input."),
-    ] = None,
+    data: Data = None,
     topic: OneTopic = None,
     correlation_id: Annotated[
         str | None, typer.Option(help="What ties this event to others.")
@@ -108,10 +107,7 @@ def ask(  # noqa: PLR0913 - a command's options are its arguments
             autocompletion=event_types_like,
         ),
     ],
-    data: Annotated[
-        str | None,
-        typer.Option(help="A JSON object; @FILE reads it from a file, - from standard input."),
-    ] = None,
+    data: Data = None,
     topic: OneTopic = None,
     correlation_id: Annotated[
         str | None,
@@ -269,7 +265,7 @@ def tail(  # noqa: PLR0913 - a command's options are its arguments
     event_types: Annotated[list[str] | None, TYPES] = None,
     *,
     filter_text: Filter = None,
-    correlation_id: Annotated[str | None, typer.Option(help="Only one correlation ID's.")] = None,
+    correlation_id: OneCorrelation = None,
     topic: Topic = None,
     since: Annotated[
         str, typer.Option(help="Begin at a cursor, event ID, time, 'earliest' or 'now'.")
@@ -300,7 +296,7 @@ def explain(
     event_types: Annotated[list[str] | None, TYPES] = None,
     *,
     filter_text: Filter = None,
-    correlation_id: Annotated[str | None, typer.Option(help="Only one correlation ID's.")] = None,
+    correlation_id: OneCorrelation = None,
     topic: Topic = None,
     url: Url = None,
     token: Token = None,
@@ -348,7 +344,7 @@ def list_(  # noqa: PLR0913 - a command's options are its arguments
     ] = None,
     topic: Topic = None,
     filter_text: Filter = None,
-    correlation_id: Annotated[str | None, typer.Option(help="Only one correlation ID's.")] = None,
+    correlation_id: OneCorrelation = None,
     since: Annotated[str | None, typer.Option(help="After this cursor, event ID or time.")] = None,
     until: Annotated[str | None, typer.Option(help="Up to this cursor, event ID or time.")] = None,
     order: Annotated[Order, typer.Option(help="Newest or oldest first.")] = Order.DESC,

@@ -104,6 +104,11 @@ Topic = Annotated[
     str | None,
     typer.Option(help="Only these topics, separated by commas.", autocompletion=_topics),
 ]
+Data = Annotated[
+    str | None,
+    typer.Option(help="A JSON object; @FILE reads it from a file, - from standard input."),
+]
+OneCorrelation = Annotated[str | None, typer.Option(help="Only one correlation ID's.")]
 OneTopic = Annotated[
     str | None,
     typer.Option(

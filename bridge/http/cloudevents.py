@@ -16,7 +16,7 @@ from bridge.errors import EventInvalid
 from bridge.events import Event, NewEvent
 from bridge.http.bodies import MAX_BATCH, new_event
 from bridge.http.exchange import Exchange
-from bridge.http.json_bodies import decode
+from bridge.http.json_bodies import Header, decode
 
 ONE = "application/cloudevents+json"
 BATCH = "application/cloudevents-batch+json"
@@ -40,6 +40,11 @@ def wanted(exchange: Exchange) -> str | None:
     """Say which of the two JSON formats a request wants its events in, None for the bridge's."""
     accepted = [media_type(each) for each in (exchange.header(b"accept") or "").split(",")]
     return next((each for each in accepted if each in (ONE, BATCH)), None)
+
+
+def json_header(exchange: Exchange) -> Header:
+    """Give a request's headers but for its content type, which is known to be JSON."""
+    return lambda name: None if name == b"content-type" else exchange.header(name)
 
 
 def is_binary(exchange: Exchange) -> bool:
@@ -85,7 +90,7 @@ def binary(exchange: Exchange, body: bytes, event_type: str | None) -> NewEvent:
     data: Any = {}
     wrapped = None
     if body and (kind is None or _JSON_TYPE.fullmatch(kind)):
-        data = decode(body, lambda name: None if name == b"content-type" else exchange.header(name))
+        data = decode(body, json_header(exchange))
         if not isinstance(data, dict):
             data, wrapped = {"value": data}, "value"
     elif body:

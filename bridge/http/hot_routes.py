@@ -8,7 +8,6 @@ at once, so that nothing is delivered to it in vain.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -80,7 +79,9 @@ class PublishRoute:
         if cloudevents.is_binary(exchange):
             return cloudevents.binary(exchange, body, event_type)
         if cloudevents.media_type(exchange.header(b"content-type")) == cloudevents.ONE:
-            return cloudevents.structured(decode(body, _json_header(exchange)), event_type)
+            return cloudevents.structured(
+                decode(body, cloudevents.json_header(exchange)), event_type
+            )
         content = decode(body, exchange.header)
         return new_event(content, event_type, exchange.text_header(b"idempotency-key"))
 
@@ -143,7 +144,7 @@ class PublishRoute:
         """Read an array; one larger than any event may be, bit by bit."""
         limit = self._bus.max_event_bytes
         if cloudevents.media_type(exchange.header(b"content-type")) == cloudevents.BATCH:
-            return cloudevents.batched(decode(body, _json_header(exchange)))
+            return cloudevents.batched(decode(body, cloudevents.json_header(exchange)))
         if len(body) <= limit:
             return new_events(decode(body, exchange.header))
         events: list[NewEvent] = []
@@ -154,11 +155,6 @@ class PublishRoute:
     def _count(self, receipt: Receipt) -> None:
         if not receipt.duplicate:
             self._metrics.published += 1
-
-
-def _json_header(exchange: Exchange) -> Callable[[bytes], str | None]:
-    """Give the request's headers, but for its content type, which is known to be JSON."""
-    return lambda name: None if name == b"content-type" else exchange.header(name)
 
 
 def _in_form(form: str | None, query: WaitQuery, batch: WaitResult) -> tuple[Any, RawHeaders]:

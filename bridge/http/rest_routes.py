@@ -1,7 +1,7 @@
 """The endpoints that need not be the fastest, on FastAPI: history, subscriptions, tokens."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -26,6 +26,7 @@ from bridge.suggest import did_you_mean, snake
 from bridge.tokens import MintedToken, Principal
 
 Body = TypeVar("Body", bound=schemas.RequestBody)
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 MAX_TOKEN_REQUEST_BYTES = 65_536
@@ -90,14 +91,15 @@ def _history(router: APIRouter, bus: Bus, access: Access) -> None:
         exchange_of(request).route = "history"
         query = history_query(principal.project, request.scope["query_string"])
         page = await bus.history(query)
-        events = [shown(event, query.fields) for event in page.events]
-        if query.deliveries:
-            told = await bus.directory.deliveries(principal, page.events)
-            for event, deliveries in zip(events, told, strict=True):
-                event["deliveries"] = deliveries
         form = cloudevents.wanted(exchange_of(request))
         if form is not None:
             events = [cloudevents.cloudevent(event, {}) for event in page.events]
+        else:
+            events = [shown(event, query.fields) for event in page.events]
+            if query.deliveries:
+                told = await bus.directory.deliveries(principal, page.events)
+                for event, deliveries in zip(events, told, strict=True):
+                    event["deliveries"] = deliveries
         if form == cloudevents.BATCH:
             headers = {"x-next-cursor": page.next_cursor}
             return Response(orjson.dumps(events), media_type=cloudevents.BATCH, headers=headers)
@@ -135,12 +137,9 @@ def _subscriptions(router: APIRouter, bus: Bus, access: Access) -> None:
     ) -> Response:
         """Delete a durable subscription; the next wait like it begins with all that is retained."""
         exchange_of(request).route = "subscriptions"
-        try:
-            await bus.overview.delete_subscription(principal, name)
-        except NotFound:
-            # Names may contain `%`, and many a client sends them as they were listed.
-            as_sent = request.scope["raw_path"].decode("ascii").rpartition("/")[2]
-            await bus.overview.delete_subscription(principal, as_sent)
+        await _by_name(
+            request, name, -1, lambda named: bus.overview.delete_subscription(principal, named)
+        )
         return Response(status_code=204)
 
 
@@ -207,14 +206,26 @@ def _deliveries(router: APIRouter, bus: Bus, access: Access) -> None:
     ) -> dict[str, Any]:
         """Deliver dead letters once more, to this subscription alone."""
         wish = await given(request, schemas.RedriveRequest)
-        try:
-            return (await bus.leasing.redrive(principal, name, wish.event_ids)).as_json()
-        except NotFound:
-            # Names may contain `%`, and many a client sends them as they were listed.
-            as_sent = request.scope["raw_path"].decode("ascii").split("/")[-2]
-            if as_sent == name:
-                raise
-            return (await bus.leasing.redrive(principal, as_sent, wish.event_ids)).as_json()
+        settled = await _by_name(
+            request, name, -2, lambda named: bus.leasing.redrive(principal, named, wish.event_ids)
+        )
+        return settled.as_json()
+
+
+async def _by_name(
+    request: Request, name: str, segment: int, do: Callable[[str], Awaitable[T]]
+) -> T:
+    """Do something with a subscription by its name, which is a segment of the path.
+
+    Names may contain `%`, and many a client sends them as they were listed.
+    """
+    try:
+        return await do(name)
+    except NotFound:
+        as_sent = request.scope["raw_path"].decode("ascii").split("/")[segment]
+        if as_sent == name:
+            raise
+        return await do(as_sent)
 
 
 def _body(model: type[BaseModel]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -29,8 +29,8 @@ QUIET_SECONDS = 0.05
 """So long after the last answer nobody else is expected to answer."""
 
 Hear = Callable[[Any], None]
-Told = tuple[str, Any]
-"""Of which kind it is, and what."""
+Told = tuple[str, Sequence[Any]]
+"""Of which kind it is, and a list of what."""
 
 
 class Neighbours:
@@ -72,7 +72,7 @@ class Neighbours:
         await client.publish(SUBJECT, self._written("asked", True))
 
     def _all_known(self) -> list[Told]:
-        return [told for known in self._known for told in known()]
+        return [part for known in self._known for told in known() for part in _in_parts(*told)]
 
     def _on_asked(self, _: object) -> None:
         for kind, content in self._all_known():
@@ -91,8 +91,8 @@ class Neighbours:
     def _tell_all(self) -> None:
         told, self._soon = self._soon, {}
         for kind, items in told.items():
-            for start in range(0, len(items), MAX_ITEMS):
-                self.reply(kind, items[start : start + MAX_ITEMS])
+            for part in _in_parts(kind, items):
+                self.reply(*part)
 
     def reply(self, kind: str, content: Any) -> None:
         """Tell something because of what was heard."""
@@ -144,3 +144,9 @@ class Neighbours:
                     hear(content)
         except (ValueError, AttributeError, TypeError, KeyError) as error:
             log.warning("what was told on %s is no bridge's: %s", SUBJECT, error)
+
+
+def _in_parts(kind: str, items: Sequence[Any]) -> Iterator[Told]:
+    """Split what is told into messages of bounded size."""
+    for start in range(0, len(items), MAX_ITEMS):
+        yield kind, items[start : start + MAX_ITEMS]

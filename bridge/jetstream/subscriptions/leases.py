@@ -25,7 +25,7 @@ from bridge.jetstream.log.tail import Tail
 from bridge.jetstream.message import ACK, NAK, TERM, Message
 from bridge.jetstream.neighbours import Neighbours
 from bridge.jetstream.publisher import Publisher
-from bridge.jetstream.subscriptions.ack_ids import MAX_LEASES, Lease, read_ack_id, write_ack_id
+from bridge.jetstream.subscriptions.ack_ids import Lease, read_ack_id, write_ack_id
 from bridge.jetstream.subscriptions.delivery_marks import KnownMarks
 from bridge.subscription import Subscription
 
@@ -115,15 +115,13 @@ class Leases:
         held = [
             [*place, one.began, one.until] for place, one in self._held.items() if one.until > now
         ]
-        for start in range(0, len(held), MAX_LEASES):
-            yield "leased", held[start : start + MAX_LEASES]
+        yield "leased", held
         settled = [
             [write_ack_id(lease.epoch, lease.until, [lease.reply]), verb]
             for lease, verb in self._settled.items()
             if lease.until > now
         ]
-        for start in range(0, len(settled), MAX_LEASES):
-            yield "settled", settled[start : start + MAX_LEASES]
+        yield "settled", settled
 
     def _on_settled(self, settled: list[list[str]]) -> None:
         for ack_id, verb in settled:
