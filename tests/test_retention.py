@@ -140,6 +140,26 @@ def test_an_id_whose_event_was_evicted_stores_it_again_once(
     assert len({receipt["cursor"] for receipt in receipts}) == 1
 
 
+def test_an_id_is_free_again_though_the_bridge_has_yet_to_read_what_pushed_its_event_out(
+    own_nats: NatsServer, start_bridge: Start, agents_on: AgentsOn
+) -> None:
+    """A bridge that nobody waits at reads what others store only now and then."""
+    agent = agents_on(start_bridge(own_nats.url, stream_max_messages="5"))()
+    first = agent.publish("work", event_id="T")
+    assert len(agent.history()["events"]) == 1
+    subject = f"events.{agent.project}.coordination.noise._"
+
+    async def push_out(js: JetStreamContext) -> None:
+        for _ in range(5):
+            await js.publish(subject, b"{}")
+
+    on_jetstream(own_nats.url, push_out)
+    again = agent.publish("work", event_id="T")
+    assert again["duplicate"] is False
+    assert again["cursor"] != first["cursor"]
+    assert agent.publish("work", event_id="T")["cursor"] == again["cursor"]
+
+
 def test_a_ttl_that_ran_out_is_no_gap(agents: Agents) -> None:
     """Its publisher wanted it gone: nobody has lost anything."""
     agent = agents()

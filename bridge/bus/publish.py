@@ -206,7 +206,10 @@ class Publications:
 
     async def _stored_first(self, event: Event, sequence: int) -> Event | None:
         """Give the event that was stored under the same ID, None if it is retained no more."""
-        if not await self._log.reach(sequence, CATCH_UP_SECONDS):
+        seen = sequence
+        if self._log.mirror.may_have_lost(sequence - 1):  # pushed out by what is yet to be read
+            seen = max(seen, await self._log.ask_end())
+        if not await self._log.reach(seen, CATCH_UP_SECONDS):
             raise Unavailable(
                 "JetStream has an event with this event_id, which this bridge has yet to read; "
                 "publish it again in a moment",
