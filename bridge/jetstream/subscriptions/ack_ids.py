@@ -2,10 +2,11 @@
 
 import base64
 import binascii
-import json
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+import orjson
 
 from bridge.errors import RequestInvalid
 
@@ -30,7 +31,7 @@ class Lease:
 
 def write_ack_id(epoch: int, until: float, replies: Sequence[str]) -> str:
     """Write deliveries of one moment as one text."""
-    text = json.dumps([epoch, round(until * 1000), *replies], separators=(",", ":")).encode()
+    text = orjson.dumps([epoch, round(until * 1000), *replies])
     packed = zlib.compress(text) if len(replies) > 1 else text
     mark = "m" if len(replies) > 1 else "a"
     return mark + base64.urlsafe_b64encode(packed).rstrip(b"=").decode()
@@ -51,7 +52,7 @@ def read_ack_id(text: str, stream: str) -> list[Lease]:
         packed = base64.urlsafe_b64decode(text[1:] + "=" * (-len(text[1:]) % 4))
         if text[0] == "m":
             packed = zlib.decompressobj().decompress(packed, MAX_LEASES * 512)
-        epoch, until, *replies = json.loads(packed)
+        epoch, until, *replies = orjson.loads(packed)
         if not replies or len(replies) > MAX_LEASES:
             raise wrong
         return [_lease(int(epoch), until / 1000, reply, stream) for reply in replies]

@@ -287,7 +287,8 @@ class HeldEvents:
         self._leased = True
         until, replies = await leases.begin(messages, seconds)
         each = [leases.written(until, [reply]) for reply in replies]
-        return until, each, leases.written(until, replies) if replies else ""
+        whole = each[0] if len(each) == 1 else leases.written(until, replies) if replies else ""
+        return until, each, whole
 
     async def accept(self) -> None:
         """Acknowledge every message: it has reached its reader, with what `gap` tells.

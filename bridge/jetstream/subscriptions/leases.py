@@ -232,7 +232,10 @@ class Leases:
     async def _postpone(self, replies: Sequence[str], seconds: float) -> float:
         nak = _nak(seconds + SPARE_SECONDS)
         until = self.now() + seconds  # before the server hears of it: its own time ends later
-        await asyncio.gather(*(self._confirm(reply, nak) for reply in replies))
+        if len(replies) == 1:  # for which no task has to be made
+            await self._confirm(replies[0], nak)
+        else:
+            await asyncio.gather(*(self._confirm(reply, nak) for reply in replies))
         return until
 
     async def _confirm(self, reply: str, payload: bytes) -> None:
