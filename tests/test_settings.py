@@ -158,10 +158,20 @@ class TestUnknownKeys:
         monkeypatch.setenv(name, value)
         assert load_settings().port == 3001
 
-    def test_a_port_set_by_kubernetes_is_explained(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("BRIDGE_PORT", "tcp://10.0.0.1:3001")
+    @pytest.mark.parametrize(
+        ("name", "service", "instead"),
+        [
+            ("BRIDGE_PORT", "bridge", "BRIDGE_PORT=3001"),
+            ("BRIDGE_INTERNAL_PORT", "bridge-internal", "BRIDGE_INTERNAL_PORT=0"),
+        ],
+    )
+    def test_a_port_set_by_kubernetes_is_explained(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, service: str, instead: str
+    ) -> None:
+        monkeypatch.setenv(name, "tcp://10.0.0.1:3001")
         told = refusal()
-        assert "Kubernetes sets for a Service called `bridge`" in told
+        assert f"Kubernetes sets for a Service called `{service}`" in told
+        assert f"set {instead} in" in told
         assert "enableServiceLinks: false" in told
 
 
@@ -388,6 +398,7 @@ class TestConflicts:
             ({"max_batch_bytes": 1024}, "at least BRIDGE_MAX_EVENT_BYTES, 524288"),
             ({"stream_max_bytes": 1024}, "at least BRIDGE_MAX_EVENT_BYTES, 524288"),
             ({"token_max_ttl_seconds": 60}, "at most BRIDGE_TOKEN_MAX_TTL_SECONDS, 60"),
+            ({"internal_port": 3001}, "BRIDGE_INTERNAL_PORT is 3001, and so is BRIDGE_PORT"),
         ],
     )
     def test_are_refused(self, given: dict[str, Any], message: str) -> None:
@@ -407,6 +418,7 @@ class TestConflicts:
             {**SERVERS, "nats_tls_cert": "/dev/null", "nats_tls_key": "/dev/null"},
             {**SERVERS, "data_dir": "~/x"},
             {"stream_max_age_seconds": 60, "duplicate_window_seconds": 60},
+            {"port": 0, "internal_port": 0},
         ],
     )
     def test_are_not_seen_where_there_are_none(self, given: dict[str, Any]) -> None:

@@ -75,6 +75,7 @@ async def _serve(settings: Settings, times: Times, stopping: Stopping) -> None:
     keys = authority(settings)
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(bind(settings.host, settings.port)))
+        listeners = [listener, *_internal(settings, stack)]
         address = _address(settings.host, listener)
         servers = await _nats(settings, stack, address)
         options, traffic = _options(settings, servers, times), RequestCounts()
@@ -100,10 +101,20 @@ async def _serve(settings: Settings, times: Times, stopping: Stopping) -> None:
             ),
         )
         log.info("listening on %s/api (API description: %s/docs)", address, address)
+        for internal in listeners[1:]:
+            log.info("probes and metrics at %s", _address(settings.host, internal))
         _tune_collector()
         async with _stopping_on_failure(jetstream, server):
-            await server.serve(sockets=[listener])
+            await server.serve(sockets=listeners)
             stopping.begun = True
+
+
+def _internal(settings: Settings, stack: AsyncExitStack) -> list[socket.socket]:
+    """Listen at the port for probes and metrics, if there is to be one. Raises StartError."""
+    if not settings.internal_port:
+        return []
+    listener = bind(settings.host, settings.internal_port, "BRIDGE_HOST and BRIDGE_INTERNAL_PORT")
+    return [stack.enter_context(contextlib.closing(listener))]
 
 
 async def _nats(settings: Settings, stack: AsyncExitStack, address: str) -> list[str]:
@@ -195,6 +206,7 @@ def _http_options(settings: Settings) -> HttpOptions:
         answer_timeout=settings.answer_timeout_seconds,
         cors_origins=tuple(settings.cors_origin_list),
         mcp_wait=settings.mcp_wait_seconds,
+        internal_port=settings.internal_port,
     )
 
 

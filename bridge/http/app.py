@@ -25,6 +25,7 @@ from bridge.http.corrections import EVENTS, PROBES, STREAM, WAIT, nowhere, other
 from bridge.http.directory_routes import directory_routes
 from bridge.http.exchange import ClientGone, Exchange
 from bridge.http.hot_routes import PublishRoute, WaitRoute
+from bridge.http.internal_port import InternalPort
 from bridge.http.mcp_route import MCP, McpRoute
 from bridge.http.metrics import Metrics
 from bridge.http.openapi import describe
@@ -59,7 +60,10 @@ _RAW_SLASHES = re.compile(rb"//+")
 
 @dataclass(frozen=True)
 class HttpOptions:
-    """Limits and policies of the HTTP side; sizes in bytes, times in seconds."""
+    """Limits and policies of the HTTP side; sizes in bytes, times in seconds.
+
+    `internal_port` is the second port that it is served at, 0 for none.
+    """
 
     max_batch_bytes: int = 8_388_608
     rate_limit: float = 0
@@ -67,6 +71,7 @@ class HttpOptions:
     answer_timeout: float = 60
     cors_origins: tuple[str, ...] = ()
     mcp_wait: float = 50
+    internal_port: int = 0
 
 
 def create_app(
@@ -98,15 +103,16 @@ def create_app(
     stream = StreamRoute(bus, access, metrics, tracing)
     tools = McpRoute(mcp, access, options.cors_origins)
     application = Dispatch(rest, publish, wait, stream, tools, bus, metrics)
-    if not options.cors_origins:
-        return application
-    return _Cors(
-        application,
-        allow_origins=options.cors_origins,
-        allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
-        expose_headers=EXPOSED,
-    )
+    served: ASGIApp = application
+    if options.cors_origins:
+        served = _Cors(
+            served,
+            allow_origins=options.cors_origins,
+            allow_methods=["GET", "POST", "DELETE"],
+            allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "X-Request-ID"],
+            expose_headers=EXPOSED,
+        )
+    return InternalPort(served, options.internal_port) if options.internal_port else served
 
 
 class _Cors(CORSMiddleware):

@@ -86,8 +86,11 @@ class Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def bind(host: str, port: int) -> socket.socket:
-    """Listen on an address; port 0 takes a free one. Raises StartError."""
+def bind(host: str, port: int, chosen: str = "--host and --port") -> socket.socket:
+    """Listen on an address; port 0 takes a free one.
+
+    `chosen` says how another one is chosen. Raises StartError.
+    """
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -98,6 +101,6 @@ def bind(host: str, port: int) -> socket.socket:
     except OSError as error:
         reason = error.strerror or str(error)
         raise StartError(
-            f"cannot listen on {host}:{port}: {reason}; choose another with --host and --port"
+            f"cannot listen on {host}:{port}: {reason}; choose another with {chosen}"
         ) from error
     return listener

@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 from bridge.errors import StartError
 from bridge.settings.model import Settings
 from bridge.settings.sources import (
+    PORTS,
     Given,
     from_kubernetes,
     in_dotenv,
@@ -58,11 +59,12 @@ def _problems(error: ValidationError, given: list[Given]) -> Iterator[str]:
 
 
 def _problem(source: Given, field: FieldInfo, details: ErrorDetails) -> str:
-    if source.name == "port" and from_kubernetes(str(source.value)):
+    if source.name in PORTS and from_kubernetes(str(source.value)):
+        service = "-".join(("bridge", *source.name.split("_")[:-1]))
         return (
             f"{source.where} is {source.value}, which Kubernetes sets for a Service called "
-            "`bridge`: set BRIDGE_PORT=3001 in the container's env, or `enableServiceLinks: false` "
-            "in the pod's spec"
+            f"`{service}`: set BRIDGE_{source.name.upper()}={field.default} in the container's "
+            "env, or `enableServiceLinks: false` in the pod's spec"
         )
     said = _sentence(details) if details["type"] == "value_error" else _allowed(field)
     return f"{source.where} is {_shown(source.value, field)}: it {said}"

@@ -49,6 +49,7 @@ class Settings(BaseSettings):
 
     host: values.Host = "127.0.0.1"
     port: int = Field(3001, ge=0, le=65_535)
+    internal_port: int = Field(0, ge=0, le=65_535)
     data_dir: values.NewFolder = Field(default_factory=_default_data_dir)
     config_dir: values.Folder | None = None
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], values.Lower] = (
@@ -238,6 +239,11 @@ def _reach(settings: "Settings") -> Iterator[str]:
             f"BRIDGE_HOST is {settings.host}, which other machines can reach, and there is no key "
             "to check tokens with: set BRIDGE_JWT_SECRET (`openssl rand -hex 32` makes one), or a "
             "public key or JWKS with BRIDGE_JWT_ALGORITHM"
+        )
+    if settings.internal_port == settings.port != 0:
+        yield (
+            f"BRIDGE_INTERNAL_PORT is {settings.port}, and so is BRIDGE_PORT: set another, or 0 to "
+            "have everything at one port"
         )
 
 

@@ -32,6 +32,9 @@ _KUBERNETES = re.compile(
 )
 """What Kubernetes sets in every pod for a Service `bridge`, or `bridge-` and something more."""
 
+PORTS = ("port", "internal_port")
+"""Settings whose variables Kubernetes sets for a Service `bridge` and `bridge-internal`."""
+
 _KUBERNETES_URL = re.compile(r"(tcp|udp|sctp)://")
 
 
@@ -62,7 +65,8 @@ def in_environment() -> Iterator[Given]:
     for name, value in os.environ.items():
         if not name.upper().startswith(PREFIX) or _KUBERNETES.fullmatch(name):
             continue
-        if name.endswith("_PORT") and name != f"{PREFIX}PORT" and from_kubernetes(value):
+        service = name.endswith("_PORT") and from_kubernetes(value)
+        if service and _setting(name) not in PORTS:
             continue
         if value:
             yield Given(_setting(name), f"{name} in the environment", value)
