@@ -1,6 +1,10 @@
 {{/* What does not go together, each with what to set instead. A schema could not say that. */}}
 {{- define "agent-event-bridge.checks" -}}
+{{- include "agent-event-bridge.checkNames" . -}}
 {{- include "agent-event-bridge.checkSettings" . -}}
+{{- include "agent-event-bridge.checkPorts" . -}}
+{{- include "agent-event-bridge.checkService" . -}}
+{{- include "agent-event-bridge.checkScaling" . -}}
 {{- range .Values.extraEnv -}}
 {{- if hasPrefix "BRIDGE_" .name -}}
 {{- fail (printf "extraEnv holds %s: set settings.%s, which says where else it belongs" .name (trimPrefix "BRIDGE_" .name | lower)) -}}
@@ -10,9 +14,138 @@
 {{- include "agent-event-bridge.checkAuth" . -}}
 {{- end }}
 
+{{/* Names that values have in other charts, or nearly had here. The schema lets them through to be told of. */}}
+{{- define "agent-event-bridge.checkNames" -}}
+{{- $meant := dict
+  "replicas" "replicaCount"
+  "port" "containerPort"
+  "env" "extraEnv"
+  "envFrom" "extraEnvFrom"
+  "volumes" "extraVolumes"
+  "volumeMounts" "extraVolumeMounts"
+  "sidecars" "extraContainers"
+  "extraInitContainers" "initContainers"
+  "strategy" "deployment.strategy"
+  "updateStrategy" "deployment.strategy"
+  "terminationGracePeriodSeconds" "preStopSeconds and settings.shutdown_timeout_seconds, of which it is made"
+  "config" "settings"
+  "hpa" "autoscaling"
+  "pdb" "podDisruptionBudget"
+  "metrics" "monitoring.serviceMonitor"
+  "serviceMonitor" "monitoring.serviceMonitor"
+  "prometheusRule" "monitoring.prometheusRule"
+  "gateway" "httpRoute"
+  "existingSecret" "auth.existingSecret"
+  "jwtSecret" "auth.existingSecret"
+  "natsUrl" "externalNats.urls, with nats.enabled: false"
+  "extraManifests" "extraObjects"
+  "extraDeploy" "extraObjects"
+  "image.name" "image.repository"
+  "image.tags" "image.tag"
+  "image.pullSecrets" "imagePullSecrets"
+  "imagePullSecret" "imagePullSecrets"
+  "imagePullPolicy" "image.pullPolicy"
+  "service.ports" "service.port"
+  "service.targetPort" "containerPort"
+  "ingress.host" "ingress.hosts"
+  "ingress.path" "ingress.paths"
+  "ingress.class" "ingress.className"
+  "ingress.ingressClassName" "ingress.className"
+  "ingress.tlsSecretName" "ingress.tls"
+  "httpRoute.host" "httpRoute.hostnames"
+  "httpRoute.hosts" "httpRoute.hostnames"
+  "httpRoute.hostname" "httpRoute.hostnames"
+  "httpRoute.path" "httpRoute.paths"
+  "httpRoute.gateways" "httpRoute.parentRefs"
+  "networkPolicy.ingress" "networkPolicy.from or networkPolicy.extraIngress"
+  "networkPolicy.egress" "networkPolicy.extraEgress"
+  "autoscaling.targetCPU" "autoscaling.targetCPUUtilizationPercentage"
+  "autoscaling.targetMemory" "autoscaling.targetMemoryUtilizationPercentage"
+  "podDisruptionBudget.minAvailable" "podDisruptionBudget.maxUnavailable"
+  "resources.limit" "resources.limits"
+  "resources.request" "resources.requests"
+  "auth.secret" "auth.existingSecret"
+  "externalNats.url" "externalNats.urls"
+  "externalNats.servers" "externalNats.urls"
+  "externalNats.user" "externalNats.existingSecret and externalNats.userKey"
+  "externalNats.password" "externalNats.existingSecret and externalNats.passwordKey"
+  "externalNats.token" "externalNats.existingSecret and externalNats.tokenKey"
+  "externalNats.secretName" "externalNats.existingSecret"
+  "nats.replicas" "nats.config.cluster.replicas"
+  "nats.cluster" "nats.config.cluster"
+  "nats.jetstream" "nats.config.jetstream"
+  "nats.persistence" "nats.config.jetstream.fileStore.pvc"
+  "nats.resources" "nats.container.merge.resources"
+  "nats.tls" "nats.config.nats.tls" -}}
+{{- range $name, $right := $meant -}}
+{{- $parts := splitList "." $name -}}
+{{- $values := $.Values -}}
+{{- range initial $parts }}{{ $values = get $values . | default dict }}{{ end -}}
+{{- if hasKey $values (last $parts) -}}
+{{- fail (printf "there is no value %s; set %s" $name $right) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "agent-event-bridge.checkPorts" -}}
+{{- if eq (int .Values.internalPort) (int .Values.containerPort) -}}
+{{- fail (printf "internalPort and containerPort are both %d: set another internalPort, or 0 for one port" (int .Values.internalPort)) -}}
+{{- end -}}
+{{- if and .Values.ingress.enabled (not (and .Values.ingress.hosts .Values.deployment.enabled)) -}}
+{{- fail "ingress.enabled needs ingress.hosts and deployment.enabled" -}}
+{{- end -}}
+{{- if and .Values.httpRoute.enabled (not (and .Values.httpRoute.parentRefs .Values.deployment.enabled)) -}}
+{{- fail "httpRoute.enabled needs httpRoute.parentRefs and deployment.enabled" -}}
+{{- end -}}
+{{- end }}
+
+{{- define "agent-event-bridge.checkService" -}}
+{{- with .Values.service -}}
+{{- if eq .type "ClusterIP" -}}
+{{- range $field := list "nodePort" "externalTrafficPolicy" -}}
+{{- if get $.Values.service $field -}}
+{{- fail (printf "service.%s is not for service.type ClusterIP: set service.type to NodePort or LoadBalancer" $field) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if ne .type "LoadBalancer" -}}
+{{- range $field := list "loadBalancerIP" "loadBalancerClass" "loadBalancerSourceRanges" -}}
+{{- if get $.Values.service $field -}}
+{{- fail (printf "service.%s is for a load balancer: set service.type to LoadBalancer" $field) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.deployment.strategy -}}
+{{- if and (eq .type "Recreate") .rollingUpdate -}}
+{{- fail "deployment.strategy.type Recreate has no rollingUpdate: set deployment.strategy.rollingUpdate to null" -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{- define "agent-event-bridge.checkScaling" -}}
+{{- with .Values.autoscaling -}}
+{{- if .enabled -}}
+{{- if not (or .targetCPUUtilizationPercentage .targetMemoryUtilizationPercentage .targetWaitingPolls) -}}
+{{- fail "autoscaling.enabled needs something to aim at: set autoscaling.targetCPUUtilizationPercentage, targetMemoryUtilizationPercentage or targetWaitingPolls" -}}
+{{- end -}}
+{{- range $resource, $target := dict "cpu" "targetCPUUtilizationPercentage" "memory" "targetMemoryUtilizationPercentage" -}}
+{{- $given := (get ($.Values.resources.requests | default dict) $resource) | default (get ($.Values.resources.limits | default dict) $resource) -}}
+{{- if and (get $.Values.autoscaling $target) (not $given) -}}
+{{- fail (printf "autoscaling.%s is in percent of a request for %s, and there is none: set resources.requests.%s, or autoscaling.%s: null and another target" $target $resource $resource $target) -}}
+{{- end -}}
+{{- end -}}
+{{- if gt (int .minReplicas) (int .maxReplicas) -}}
+{{- fail (printf "autoscaling.minReplicas is %d, more than autoscaling.maxReplicas, %d" (int .minReplicas) (int .maxReplicas)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
 {{- define "agent-event-bridge.checkSettings" -}}
 {{- $elsewhere := dict
   "port" "containerPort"
+  "internal_port" "internalPort"
   "config_dir" "catalog, for what would be in that folder"
   "data_dir" "nothing: a bridge with a NATS of its own outside stores no files"
   "nats_server_binary" "nothing: the chart's bridges never start a NATS themselves"
@@ -42,6 +175,7 @@
 {{- define "agent-event-bridge.checkNats" -}}
 {{- $nats := .Values.externalNats -}}
 {{- $url := include "agent-event-bridge.natsUrl" . -}}
+{{- $host := include "agent-event-bridge.natsHost" . -}}
 {{- if and .Values.nats.enabled $nats.urls -}}
 {{- fail "nats.enabled and externalNats.urls are both set; for your own NATS set nats.enabled: false, for the bundled one leave externalNats.urls empty" -}}
 {{- else if not $url -}}
@@ -49,8 +183,12 @@
 {{- else if contains "@" $url -}}
 {{- fail "externalNats.urls holds a login, which everybody who may read the pod would see; put it into a Secret and set externalNats.existingSecret, with userKey and passwordKey or tokenKey" -}}
 {{- end -}}
-{{- if and .Values.nats.enabled (((.Values.nats.config).nats).tls).enabled -}}
-{{- fail "nats.config.nats.tls is not for the bundled NATS; install the nats chart on its own and set nats.enabled: false, externalNats.urls and externalNats.tls" -}}
+{{- if and .Values.nats.enabled (eq (toString ((.Subcharts.nats).Chart).Version) "0.0.0") -}}
+{{- fail "charts/nats is an empty chart in the place of NATS's: delete it and run helm dependency update, or set nats.enabled: false and externalNats.urls" -}}
+{{- end -}}
+{{- $tls := ((.Values.nats.config).nats).tls | default dict -}}
+{{- if and .Values.nats.enabled $tls.enabled (not $tls.secretName) -}}
+{{- fail (printf "nats.config.nats.tls.enabled needs nats.config.nats.tls.secretName: a Secret with tls.crt, tls.key and ca.crt, whose certificate is for %s and %s.%s" $host $host .Release.Namespace) -}}
 {{- end -}}
 {{- if and .Values.nats.enabled .Values.nats.namespaceOverride -}}
 {{- fail "nats.namespaceOverride is not for the bundled NATS, whose users are in the namespace of the release; install the nats chart on its own and set nats.enabled: false and externalNats.urls" -}}

@@ -10,6 +10,11 @@ ports:
   - name: http
     containerPort: {{ .Values.containerPort }}
     protocol: TCP
+  {{- with .Values.internalPort }}
+  - name: internal
+    containerPort: {{ . }}
+    protocol: TCP
+  {{- end }}
 env:
   - name: POD_NAME
     valueFrom:
@@ -23,11 +28,19 @@ env:
     value: {{ include "agent-event-bridge.setting" (list . "host" "0.0.0.0") | quote }}
   - name: BRIDGE_PORT
     value: {{ .Values.containerPort | quote }}
+  {{- with .Values.internalPort }}
+  - name: BRIDGE_INTERNAL_PORT
+    value: {{ . | quote }}
+  {{- end }}
   {{- include "agent-event-bridge.natsEnv" . | nindent 2 }}
   {{- include "agent-event-bridge.authEnv" . | trim | nindent 2 }}
   {{- with .Values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- with .Values.extraEnvFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 volumeMounts:
   - name: bridge-config
     mountPath: /etc/bridge
@@ -43,9 +56,9 @@ volumeMounts:
   {{- toYaml . | nindent 2 }}
   {{- end }}
 startupProbe:
-  {{- include "agent-event-bridge.probe" (list "/readyz" .Values.startupProbe) | nindent 2 }}
+  {{- include "agent-event-bridge.probe" (list . "/readyz" .Values.startupProbe) | nindent 2 }}
 livenessProbe:
-  {{- include "agent-event-bridge.probe" (list "/livez" .Values.livenessProbe) | nindent 2 }}
+  {{- include "agent-event-bridge.probe" (list . "/livez" .Values.livenessProbe) | nindent 2 }}
 resources:
   {{- toYaml .Values.resources | nindent 2 }}
 securityContext:
@@ -77,19 +90,15 @@ securityContext:
 {{- end }}
 {{- end }}
 
-{{/* Where the pods of the chart may run. */}}
+{{/* Where the pods of the chart may run, and what they see of the network there. */}}
 {{- define "agent-event-bridge.placement" -}}
-{{- range $field := list "nodeSelector" "affinity" "tolerations" }}
-{{- with get $.Values $field }}
-{{ $field }}:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- end }}
+{{- include "agent-event-bridge.given" (list .Values "nodeSelector" "affinity" "tolerations" "runtimeClassName" "hostAliases" "dnsPolicy" "dnsConfig") }}
 {{- end }}
 
+{{/* A probe, for a list of context, path and what else is said of it. */}}
 {{- define "agent-event-bridge.probe" -}}
 httpGet:
-  path: {{ first . }}
-  port: http
+  path: {{ index . 1 }}
+  port: {{ include "agent-event-bridge.internalPort" (first .) }}
 {{ toYaml (last .) }}
 {{- end }}

@@ -10,7 +10,9 @@ that what is rotated arrives.
 {{- include "agent-event-bridge.source" (list "secret" .jwks.existingSecret (dict "jwks.json" .jwks.key)) }}
 {{- include "agent-event-bridge.source" (list "configMap" .jwks.existingConfigMap (dict "jwks.json" .jwks.key)) }}
 {{- end }}
-{{- if not .Values.nats.enabled }}
+{{- if .Values.nats.enabled }}
+{{- include "agent-event-bridge.source" (list "secret" (include "agent-event-bridge.natsTlsSecret" .) (dict "nats-ca.crt" "ca.crt")) }}
+{{- else }}
 {{- with .Values.externalNats }}
 {{- include "agent-event-bridge.source" (list "secret" .existingSecret (dict "nats.creds" .credentialsKey "nats.nk" .nkeyKey)) }}
 {{- $pair := dict "nats-tls.crt" .tls.certKey "nats-tls.key" .tls.keyKey }}

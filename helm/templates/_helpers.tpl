@@ -36,9 +36,74 @@ app.kubernetes.io/component: bridge
 
 {{- define "agent-event-bridge.image" -}}
 {{- with .Values.image -}}
+{{- with .registry | default ($.Values.global).imageRegistry }}{{ . }}/{{ end -}}
 {{- .repository -}}
 {{- if .digest -}} @{{ .digest }}
 {{- else -}} :{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* Secrets to pull the image with, as a list. */}}
+{{- define "agent-event-bridge.imagePullSecrets" -}}
+{{- concat .Values.imagePullSecrets ((.Values.global).imagePullSecrets | default list) | uniq | toYaml }}
+{{- end }}
+
+{{/* The fields that have a value, for a list of a map and the names of its fields. */}}
+{{- define "agent-event-bridge.given" -}}
+{{- $values := first . }}
+{{- range $field := rest . }}
+{{- with get $values $field }}
+{{ $field }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The name of the port at which probes and metrics are. */}}
+{{- define "agent-event-bridge.internalPort" -}}
+{{- .Values.internalPort | empty | ternary "http" "internal" }}
+{{- end }}
+
+{{/* The Service that leads to the metrics, which Prometheus takes for their `job`. */}}
+{{- define "agent-event-bridge.scraped" -}}
+{{- include "agent-event-bridge.fullname" . }}{{ if .Values.internalPort }}-internal{{ end }}
+{{- end }}
+
+{{/* Labels that tell that Service from any other. */}}
+{{- define "agent-event-bridge.scrapedLabels" -}}
+{{- $labels := include "agent-event-bridge.selectorLabels" . | fromYaml }}
+{{- if .Values.internalPort }}{{ $_ := set $labels "app.kubernetes.io/component" "internal" }}{{ end }}
+{{- toYaml $labels }}
+{{- end }}
+
+{{/* The hosts of the Ingress with their paths: `[{host: …, paths: [{path: …, pathType: …}]}]`. */}}
+{{- define "agent-event-bridge.ingressHosts" -}}
+{{- range .Values.ingress.hosts }}
+{{- $host := kindIs "string" . | ternary (dict "host" .) . }}
+- host: {{ $host.host | quote }}
+  paths:
+    {{- range $host.paths | default $.Values.ingress.paths }}
+    {{- $path := kindIs "string" . | ternary (dict "path" .) . }}
+    - path: {{ $path.path | quote }}
+      pathType: {{ $path.pathType | default "Prefix" }}
+    {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What comes from outside the namespace and finds the network policy shut; empty: nothing. */}}
+{{- define "agent-event-bridge.shutOut" -}}
+{{- $open := false -}}
+{{- with .Values.networkPolicy -}}
+{{- range .from }}{{ if or (hasKey . "namespaceSelector") (hasKey . "ipBlock") }}{{ $open = true }}{{ end }}{{ end -}}
+{{- range .extraIngress }}{{ if not .ports }}{{ $open = true }}{{ end }}
+{{- range .ports }}{{ if has (toString .port) (list "http" (toString $.Values.containerPort)) }}{{ $open = true }}{{ end }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.enabled (not $open) -}}
+{{- if .Values.ingress.enabled }}The controller of the Ingress
+{{- else if .Values.httpRoute.enabled }}The Gateway
+{{- else if ne .Values.service.type "ClusterIP" }}What the Service of type {{ .Values.service.type }} lets in
 {{- end -}}
 {{- end -}}
 {{- end }}

@@ -1,5 +1,6 @@
 """Fixtures: the chart, ready to be rendered, and what it renders for each set of values."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,7 +8,14 @@ import pytest
 
 from tests.chart.starting import Load, loader
 from tests.chart.valuesets import SETS, ValueSet
-from tests.support.helm import CHART, HELMS, NAMESPACE, RELEASE, with_stubbed_dependencies
+from tests.support.helm import (
+    CHART,
+    HELMS,
+    NAMESPACE,
+    RELEASE,
+    with_dependency,
+    with_stubbed_dependencies,
+)
 from tests.support.manifests import Object
 
 NATS_STUB = Path(__file__).with_name("nats-stub.yaml")
@@ -20,6 +28,15 @@ def chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The chart with a stand-in for NATS's, which is not in the repository."""
     folder = tmp_path_factory.mktemp("chart")
     return with_stubbed_dependencies(CHART, folder, {"nats": NATS_STUB})
+
+
+@pytest.fixture(scope="session")
+def real_chart(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The chart with NATS's own, in the folder that the variable NATS_CHART names."""
+    brought = os.environ.get("NATS_CHART")
+    if not brought:
+        pytest.skip("NOT RUN: NATS_CHART does not name the folder of the NATS chart")
+    return with_dependency(CHART, tmp_path_factory.mktemp("real"), "nats", Path(brought))
 
 
 @pytest.fixture(scope="session")

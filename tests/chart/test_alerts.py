@@ -15,6 +15,7 @@ from tests.chart.series import served_by, unknown
 from tests.support import BridgeProcess
 from tests.support.helm import CHART, HelmRefused, text_of
 from tests.support.manifests import Object, of_kind
+from tests.support.manifests.selectors import selects
 
 ON = {"monitoring": {"prometheusRule": {"enabled": True}}}
 SEVERITIES = {"info", "warning", "critical"}
@@ -107,6 +108,23 @@ def test_alerts_can_be_labelled_and_be_for_sidecars(render: Render) -> None:
         assert 'job="agents"' in one["expr"]
 
 
+@pytest.mark.parametrize(("port", "job"), [(3002, "-internal"), (0, "")])
+def test_alerts_are_for_the_service_that_is_scraped(port: int, job: str, render: Render) -> None:
+    on = {"serviceMonitor": {"enabled": True}, **ON["monitoring"]}
+    objects = render(text_of({"internalPort": port, "monitoring": on}))
+    (rule,) = of_kind(objects, "PrometheusRule")
+    name = f"demo-agent-event-bridge{job}"
+    for one in rule["spec"]["groups"][0]["rules"]:
+        assert f'job="{name}"' in one["expr"]
+    (monitor,) = of_kind(objects, "ServiceMonitor")
+    scraped = [
+        one["metadata"]["name"]
+        for one in of_kind(objects, "Service")
+        if selects(monitor["spec"]["selector"], one["metadata"]["labels"])
+    ]
+    assert scraped == [name]
+
+
 @pytest.mark.parametrize(
     ("threshold", "max_consumers", "expected"),
     [(5_000_000, 10_000_000, 5_000_000), (2000, 1000, 800)],
@@ -133,7 +151,7 @@ def test_prometheus_reads_the_rules_and_each_fires_when_it_should(
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("promtool is not on PATH: nobody has parsed the PromQL")
-    values = text_of(ON | {"fullnameOverride": "bridge"})
+    values = text_of({"monitoring": {"prometheusRule": {"enabled": True, "job": "bridge"}}})
     (rule,) = of_kind(render(values, namespace="agents"), "PrometheusRule")
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rule["spec"]))
     shutil.copy(Path(__file__).with_name(CASES), tmp_path)

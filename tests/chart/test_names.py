@@ -72,7 +72,8 @@ def test_overrides_are_what_names_are_made_of(render: Render) -> None:
         objects = render(
             text_of(values | {"nats": NO_NATS, "externalNats": {"urls": "nats://a"}}), name=release
         )
-        (one,) = of_kind(objects, "Service")
+        one, internal = of_kind(objects, "Service")
+        assert internal["metadata"]["name"] == f"{one['metadata']['name']}-internal"
         return str(one["metadata"]["name"])
 
     assert service("demo") == "demo-agent-event-bridge"

@@ -19,8 +19,9 @@ MADE_UP = "made up anew at each render"
 
 
 def settled(one: Object) -> Object:
-    """Give an object without what differs from render to render: the secret that is made up."""
+    """Give an object without what differs: a secret is made up, a hook is for its Helm."""
     one = copy.deepcopy(one)
+    at(one, "metadata.annotations", {}).pop("helm.sh/hook-delete-policy", None)
     if one["kind"] == "Secret":
         one["data"] = dict.fromkeys(one.get("data") or {}, MADE_UP)
     for pod in pods([one]):

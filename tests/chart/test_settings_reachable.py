@@ -21,7 +21,7 @@ from tests.support.helm import CHART, HELMS, HelmRefused, text_of
 from tests.support.manifests import Object, at, of_kind
 
 ELSEWHERE = {
-    "port", "data_dir", "config_dir",
+    "port", "internal_port", "data_dir", "config_dir",
     "nats_url", "nats_credentials_file", "nats_nkey_file", "nats_user", "nats_password",
     "nats_token", "nats_tls_ca", "nats_tls_cert", "nats_tls_key", "nats_tls_hostname",
     "nats_inbox_prefix", "nats_name", "nats_server_binary",
@@ -39,6 +39,7 @@ PUBLIC = "-----BEGIN PUBLIC KEY-----\nbm90IGEga2V5\n-----END PUBLIC KEY-----\n"
 
 OWN_VALUES: dict[str, tuple[dict[str, Any], Any]] = {
     "port": ({"containerPort": 3102}, 3102),
+    "internal_port": ({"internalPort": 3103}, 3103),
     "nats_url": (
         {"nats": EXTERNAL, "externalNats": {"urls": ["nats://one:4222", "nats://two:4222"]}},
         "nats://one:4222,nats://two:4222",

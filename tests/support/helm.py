@@ -128,6 +128,13 @@ def with_stubbed_dependencies(
     return copy
 
 
+def with_dependency(source: Path, folder: Path, name: str, chart: Path) -> Path:
+    """Copy a chart into a folder, with the chart of another folder as its dependency."""
+    copy = Path(shutil.copytree(source, folder / source.name))
+    shutil.copytree(chart, copy / "charts" / name, dirs_exist_ok=True)
+    return copy
+
+
 def text_of(values: Mapping[str, Any]) -> str:
     """Give values as the text of a values file: JSON is YAML."""
     return json.dumps(values)
