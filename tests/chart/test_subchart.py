@@ -118,7 +118,9 @@ def test_it_can_be_switched_off(parent: Path, helm: Helm) -> None:
 
 def test_it_takes_global_values(parent: Path, helm: Helm) -> None:
     objects = helm.template(parent, text_of({"global": {"imageRegistry": "registry.example.org"}}))
-    assert "Deployment/demo-agent-event-bridge" in {where(one) for one in objects}
+    (deployed,) = [one for one in objects if where(one) == "Deployment/demo-agent-event-bridge"]
+    (container,) = deployed["spec"]["template"]["spec"]["containers"]
+    assert container["image"].startswith("registry.example.org/agent-event-bridge:")
 
 
 def test_its_own_values_are_still_checked(parent: Path, helm: Helm) -> None:
