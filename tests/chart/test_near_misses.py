@@ -13,8 +13,12 @@ from tests.chart.test_settings_reachable import leads_somewhere
 from tests.chart.valuesets import in_turn
 from tests.support.helm import CHART, HELMS, HelmRefused, text_of
 
-CHECKS = (CHART / "templates" / "_checks.tpl").read_text()
-_TABLE = CHECKS.partition("$meant := dict")[2].partition("-}}")[0]
+_TABLE = (
+    (CHART / "templates" / "_names.tpl")
+    .read_text()
+    .partition("$meant := dict")[2]
+    .partition("-}}")[0]
+)
 MEANT = re.findall(r'^  "([\w.]+)" "(.+?)"$', _TABLE.rstrip(), re.MULTILINE)
 OF_NATS = "nats."
 """The schema is open there: what is in it is for the NATS chart to know."""

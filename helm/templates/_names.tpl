@@ -1,0 +1,72 @@
+{{/* Names that values have in other charts, or nearly had here. The schema lets them through to be told of. */}}
+{{- define "agent-event-bridge.checkNames" -}}
+{{- $meant := dict
+  "replicas" "replicaCount"
+  "port" "containerPort"
+  "env" "extraEnv"
+  "envFrom" "extraEnvFrom"
+  "volumes" "extraVolumes"
+  "volumeMounts" "extraVolumeMounts"
+  "sidecars" "extraContainers"
+  "extraInitContainers" "initContainers"
+  "strategy" "deployment.strategy"
+  "updateStrategy" "deployment.strategy"
+  "terminationGracePeriodSeconds" "preStopSeconds and settings.shutdown_timeout_seconds, of which it is made"
+  "config" "settings"
+  "hpa" "autoscaling"
+  "pdb" "podDisruptionBudget"
+  "metrics" "monitoring.serviceMonitor"
+  "serviceMonitor" "monitoring.serviceMonitor"
+  "prometheusRule" "monitoring.prometheusRule"
+  "gateway" "httpRoute"
+  "existingSecret" "auth.existingSecret"
+  "jwtSecret" "auth.existingSecret"
+  "natsUrl" "externalNats.urls, with nats.enabled: false"
+  "extraManifests" "extraObjects"
+  "extraDeploy" "extraObjects"
+  "image.name" "image.repository"
+  "image.tags" "image.tag"
+  "image.pullSecrets" "imagePullSecrets"
+  "imagePullSecret" "imagePullSecrets"
+  "imagePullPolicy" "image.pullPolicy"
+  "service.ports" "service.port"
+  "service.targetPort" "containerPort"
+  "ingress.host" "ingress.hosts"
+  "ingress.path" "ingress.paths"
+  "ingress.class" "ingress.className"
+  "ingress.ingressClassName" "ingress.className"
+  "ingress.tlsSecretName" "ingress.tls"
+  "httpRoute.host" "httpRoute.hostnames"
+  "httpRoute.hosts" "httpRoute.hostnames"
+  "httpRoute.hostname" "httpRoute.hostnames"
+  "httpRoute.path" "httpRoute.paths"
+  "httpRoute.gateways" "httpRoute.parentRefs"
+  "networkPolicy.ingress" "networkPolicy.from or networkPolicy.extraIngress"
+  "networkPolicy.egress" "networkPolicy.extraEgress"
+  "autoscaling.targetCPU" "autoscaling.targetCPUUtilizationPercentage"
+  "autoscaling.targetMemory" "autoscaling.targetMemoryUtilizationPercentage"
+  "podDisruptionBudget.minAvailable" "podDisruptionBudget.maxUnavailable"
+  "resources.limit" "resources.limits"
+  "resources.request" "resources.requests"
+  "auth.secret" "auth.existingSecret"
+  "externalNats.url" "externalNats.urls"
+  "externalNats.servers" "externalNats.urls"
+  "externalNats.user" "externalNats.existingSecret and externalNats.userKey"
+  "externalNats.password" "externalNats.existingSecret and externalNats.passwordKey"
+  "externalNats.token" "externalNats.existingSecret and externalNats.tokenKey"
+  "externalNats.secretName" "externalNats.existingSecret"
+  "nats.replicas" "nats.config.cluster.replicas"
+  "nats.cluster" "nats.config.cluster"
+  "nats.jetstream" "nats.config.jetstream"
+  "nats.persistence" "nats.config.jetstream.fileStore.pvc"
+  "nats.resources" "nats.container.merge.resources"
+  "nats.tls" "nats.config.nats.tls" -}}
+{{- range $name, $right := $meant -}}
+{{- $parts := splitList "." $name -}}
+{{- $values := $.Values -}}
+{{- range initial $parts }}{{ $values = get $values . | default dict }}{{ end -}}
+{{- if hasKey $values (last $parts) -}}
+{{- fail (printf "there is no value %s; set %s" $name $right) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
