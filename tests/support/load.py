@@ -69,14 +69,15 @@ class Subscriber:
 
 
 def standard_subscribers() -> list[Subscriber]:
-    """Give one of every kind: of one agent, of a group, pinned to a correlation ID, since."""
+    """Give one of every kind: of one agent, of a group, leased, pinned to an ID, since."""
     pinned = [
         Subscriber(f"pinned-{pin}", {"filter": f"correlation_id:c-{pin}"}, pin=pin)
         for pin in range(PINS)
     ]
     standing = [Subscriber(f"standing-{number}") for number in range(4)]
     group = Subscriber("team", {"group": "team"}, readers=3)
-    return [*standing, group, *pinned, Subscriber("since", {"since": "earliest"})]
+    leased = Subscriber("leased", {"group": "leased", "ack": "explicit"}, readers=2)
+    return [*standing, group, leased, *pinned, Subscriber("since", {"since": "earliest"})]
 
 
 class Load:
@@ -86,6 +87,7 @@ class Load:
         self.acked: dict[str, Acked] = {}
         self.subscribers = standard_subscribers()
         self.wrong: list[str] = []
+        self._agents: list[RoamingAgent] = []
         self.ghosts = False
         """Whether a server comes back that was given up while it ran."""
         self._urls = urls
@@ -168,22 +170,35 @@ class Load:
             each.name: len(gone) for each in self.subscribers if (gone := each.missing(acked))
         }
         repeats = {each.name: each.repeats for each in self.subscribers if each.repeats}
-        slowest = max((event.after for event in acked.values()), default=0.0)
+        latest, whose = self.slowest_delivery()
+        return (
+            f"{len(acked)} events to {len(self.subscribers)} subscriptions; slowest publish "
+            f"{self.slowest_publish():.1f} s, slowest delivery {latest:.1f} s, to {whose}; "
+            f"repeated {repeats or 'none'}; missing {missing or 'none'}; asked again after "
+            f"{dict(self.troubles) or 'nothing'}"
+        )
+
+    @property
+    def troubles(self) -> Counter[str]:
+        """What kept agents from an answer, so that they asked again."""
+        return sum((agent.troubles for agent in self._agents), Counter())
+
+    def slowest_publish(self) -> float:
+        """Give the longest time in seconds from an event's first try to its acknowledgement."""
+        return max((event.after for event in list(self.acked.values())), default=0.0)
+
+    def slowest_delivery(self) -> tuple[float, str]:
+        """Give the longest time in seconds from an acknowledgement to a subscription, and whose."""
         late = [
             (each.first[key] - event.at, each.name)
             for each in self.subscribers
-            for key, event in acked.items()
+            for key, event in list(self.acked.items())
             if key in each.first
         ]
-        latest, whose = max(late, default=(0.0, "nobody"))
-        return (
-            f"{len(acked)} events to {len(self.subscribers)} subscriptions; slowest publish "
-            f"{slowest:.1f} s, slowest delivery {latest:.1f} s, to {whose}; "
-            f"repeated {repeats or 'none'}; missing {missing or 'none'}"
-        )
+        return max(late, default=(0.0, "nobody"))
 
     def _publish(self, lane: int) -> None:
-        with RoamingAgent(self._urls, f"publisher-{lane}", self._project, first=lane) as agent:
+        with self._agent(f"publisher-{lane}", lane) as agent:
             n = 0
             while not self._stop_publishing.is_set():
                 self._publish_one(agent, f"{lane}-{n}", n)
@@ -207,7 +222,7 @@ class Load:
     def _read(self, subscriber: Subscriber, reader: int) -> None:
         query = {"timeout": round(POLL_SECONDS * 1000), **subscriber.query}
         name = f"{subscriber.name}-{reader}" if subscriber.readers > 1 else subscriber.name
-        with RoamingAgent(self._urls, name, self._project, first=reader + len(name)) as agent:
+        with self._agent(name, reader + len(name)) as agent:
             while not self._stop.is_set():
                 answer = agent.get(f"/events/wait/{TYPE}", query)
                 if answer is None:
@@ -218,8 +233,16 @@ class Load:
                 else:
                     batch = answer.json()
                     subscriber.take(batch["events"])
+                    query.pop("done", None)
+                    if batch.get("ack_id"):
+                        query["done"] = batch["ack_id"]
                     if not subscriber.durable:
                         query["since"] = batch["next_cursor"]
+
+    def _agent(self, name: str, first: int) -> RoamingAgent:
+        agent = RoamingAgent(self._urls, name, self._project, first=first)
+        self._agents.append(agent)
+        return agent
 
     @staticmethod
     def _thread(work: Any, *args: Any) -> threading.Thread:

@@ -1,5 +1,6 @@
 """An agent that knows several bridges, and goes to the next when one cannot serve it."""
 
+from collections import Counter
 from typing import Any, Self
 
 import httpx
@@ -13,6 +14,8 @@ class RoamingAgent:
     """One agent of a project at several bridges: it stays where it is served."""
 
     def __init__(self, urls: list[str], name: str, project: str, first: int = 0) -> None:
+        self.troubles: Counter[str] = Counter()
+        """What went wrong, for which it went to the next one."""
         self._at = first % len(urls)
         token = make_token(name, project_id=project)
         self._bridges = [
@@ -35,8 +38,12 @@ class RoamingAgent:
     def _try(self, method: str, path: str, **content: Any) -> httpx.Response | None:
         try:
             answer = self._bridges[self._at].request(method, path, **content)
-        except httpx.TransportError:
+        except httpx.TransportError as error:
             answer = None
+            self.troubles[type(error).__name__] += 1
+        else:
+            if answer.status_code == 503:
+                self.troubles["503"] += 1
         if answer is None or answer.status_code == 503:
             self._at = (self._at + 1) % len(self._bridges)
             return None
