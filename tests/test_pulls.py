@@ -122,3 +122,53 @@ def test_a_pull_that_nats_refuses_is_lost_soon() -> None:
         watching.cancel()
 
     on_the_wire(check)
+
+
+def test_what_went_with_a_server_is_looked_for_when_a_leader_has_moved() -> None:
+    """A server that leaves hands on what others have too, and of all else it says nothing."""
+
+    async def check(wire: Wire, inbox: Inbox) -> None:
+        looking = asyncio.create_task(inbox.watch())
+        moved = await inbox.pull("c", 1, expires=30)
+        gone = await inbox.pull("alone", 1, expires=30)
+        there = await inbox.pull("other", 1, expires=30)
+        await wire.elect("c", "n2")
+        assert moved.ended.result() is Ended.LOST
+        await wire.await_asked(5)
+        for ping in wire.asked[3:5]:
+            if "alone" in ping.subject:
+                await wire.end(ping, "503", "")
+            else:
+                await wire.end(ping, "400", "Bad Request - heartbeat value too large")
+        assert gone.ended.result() is Ended.GONE
+        assert not there.ended.done()
+        looking.cancel()
+
+    on_the_wire(check)
+
+
+def test_a_pull_that_may_have_gone_to_the_old_leader_is_given_up_too() -> None:
+    async def check(wire: Wire, inbox: Inbox) -> None:
+        await wire.elect("c", "n1")
+        await wire.elect("c", "n2")
+        pull = await inbox.pull("c", 1, expires=30)
+        async with asyncio.timeout(10):
+            assert await pull.ended is Ended.LOST
+
+    on_the_wire(check)
+
+
+def test_a_new_consumer_s_first_leader_disturbs_nobody() -> None:
+    async def check(wire: Wire, inbox: Inbox) -> None:
+        looking = asyncio.create_task(inbox.watch())
+        other = await inbox.pull("other", 1, expires=30)
+        await wire.elect("c", "n1")
+        await wire.elect("c", "n1")
+        pull = await inbox.pull("c", 1)
+        async with asyncio.timeout(10):  # until it was looked more than once
+            assert await pull.ended is Ended.SILENT
+        assert len(wire.asked) == 2
+        assert not other.ended.done()
+        looking.cancel()
+
+    on_the_wire(check)

@@ -37,6 +37,7 @@ GOODBYE_SECONDS = 2.0
 LOOK_SECONDS = 0.25
 RETRY_SECONDS = (0.05, 2.0)
 API_TIMEOUT_SECONDS = 5.0
+QUESTION_SECONDS = 1.0
 MAX_KEPT_POSTS = 20_000
 """Acks kept while there is no connection; one that is dropped costs a repeated delivery."""
 
@@ -201,6 +202,21 @@ class Connection:
                 refusal.get("code", 500), refusal.get("err_code", 0), refusal.get("description", "")
             )
         return decoded
+
+    async def question(self, subject: str, timeout: float = API_TIMEOUT_SECONDS) -> dict[str, Any]:
+        """Ask how something stands, again and again: what arrives as its leader moves is lost.
+
+        Raises as `request` does.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        while True:
+            left = deadline - loop.time()
+            try:
+                return await self.request(subject, timeout=min(left, QUESTION_SECONDS))
+            except Unanswered:
+                if left <= QUESTION_SECONDS:
+                    raise
 
     async def _unless_over(self, call: Coroutine[Any, Any, Msg], subject: str) -> Msg:
         """Await an answer for as long as it can come; nats-py waits on when it no longer can.

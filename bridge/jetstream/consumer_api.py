@@ -92,8 +92,8 @@ class ConsumerApi:
     async def info(self, name: str, timeout: float = API_TIMEOUT_SECONDS) -> dict[str, Any] | None:
         """Ask how a consumer stands; None if it is gone. Raises Unavailable."""
         try:
-            return await self._connection.request(
-                f"$JS.API.CONSUMER.INFO.{self._stream}.{name}", timeout=timeout
+            return await self._connection.question(
+                f"$JS.API.CONSUMER.INFO.{self._stream}.{name}", timeout
             )
         except ApiError as error:
             if error.err_code == CONSUMER_NOT_FOUND:

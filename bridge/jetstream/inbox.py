@@ -19,6 +19,7 @@ from nats.aio.subscription import Subscription
 from nats.errors import NotJSMessageError
 
 from bridge.errors import Unavailable
+from bridge.jetstream.confirmations import NO_RESPONDERS
 from bridge.jetstream.connection import GOODBYE_SECONDS, Connection
 from bridge.jetstream.message import Message
 from bridge.jetstream.natspy import NatsClient
@@ -37,6 +38,20 @@ SETTLE_SECONDS = 0.025
 """Under load nats-server acknowledges a message some milliseconds before its consumers know."""
 
 WATCH_SECONDS = 1.0
+
+RESTLESS_SECONDS = 5.0
+"""So long after a leader has moved, more may go with the server that it was on.
+
+One that is shut down in order first hands on what it leads with others, and a second later ends
+what it has alone, of which it says nothing.
+"""
+
+STRAY_SECONDS = 0.5
+"""So long a pull may still be sent to a leader that is none any more."""
+
+PING = b'{"batch": 1, "expires": 1, "idle_heartbeat": 1000000000}'
+"""A pull with a heartbeat that is longer than its time: a leader refuses it and does nothing."""
+
 PENDING_MESSAGES = 1_000_000
 MAX_BATCH_BYTES = 8 * 1024 * 1024
 """What one pull may bring, so that an answer has a bounded size."""
@@ -44,6 +59,10 @@ MAX_BATCH_BYTES = 8 * 1024 * 1024
 _LEADER_ELECTED = "$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED"
 _NANOSECONDS = 1_000_000_000
 _STATUS = "Status"
+_PINGED = "p"
+"""What the token of a ping has before its pull's, which is a hexadecimal number."""
+
+MAX_LEADERS = 50_000
 _DESCRIPTION = "Description"
 _LEFT = "Nats-Pending-Messages"
 """How many messages of a pull's batch are not on their way when a status ends it."""
@@ -81,6 +100,8 @@ class Inbox:
         self._prefix = ""
         self._stream = ""
         self._strays: dict[str, list[Message]] = {}
+        self._leaders: dict[str, str] = {}
+        self._restless_until = 0.0
         self._ending: set[asyncio.Task[None]] = set()
         self._client: NatsClient | None = None
         self.id = ""
@@ -232,6 +253,8 @@ class Inbox:
                     log.debug("pull on %s was lost", pull.consumer)
                     answered = pull.waits or pull.why is not None
                     self._end(pull, Ended.LOST if answered else Ended.SILENT)
+            if now < self._restless_until:
+                await self._ping()
 
     def _is_read(self, reply: bytes) -> bool:
         return self._reader is not None and self._reader[0] in reply
@@ -269,11 +292,14 @@ class Inbox:
                 self._end(pull, pull.why or Ended.FULL)
 
     def _on_status(self, msg: Msg) -> None:
-        pull = self._pulls.get(msg.subject.rpartition(".")[2])
+        token = msg.subject.rpartition(".")[2]
+        pull = self._pulls.get(token.removeprefix(_PINGED))
         if pull is None:
             return
         headers = msg.headers or {}
         status = headers.get(_STATUS, "")
+        if token.startswith(_PINGED) and status != NO_RESPONDERS:
+            return
         if status == "100":
             pull.heard = asyncio.get_running_loop().time()
             return
@@ -285,11 +311,33 @@ class Inbox:
     async def _on_election(self, msg: Msg) -> None:
         """Give up what waits on a consumer: the new leader knows nothing of it.
 
-        Without this a pull at a leader that died would be missed only after some heartbeats.
+        Without this a pull at a leader that died would be missed only after some heartbeats. If it
+        has moved, so may have all that its server had.
         """
-        for pull in list(self._by_consumer.get(msg.subject.rpartition(".")[2], ())):
+        consumer, leader = msg.subject.rpartition(".")[2], json.loads(msg.data).get("leader", "")
+        before = self._leaders.pop(consumer, leader)
+        moved = before != leader or consumer in self._by_consumer
+        self._leaders[consumer] = leader
+        if len(self._leaders) > MAX_LEADERS:
+            del self._leaders[next(iter(self._leaders))]
+        self._give_up(consumer)
+        if moved:
+            loop = asyncio.get_running_loop()
+            loop.call_later(STRAY_SECONDS, self._give_up, consumer)
+            self._restless_until = loop.time() + RESTLESS_SECONDS
+
+    def _give_up(self, consumer: str) -> None:
+        for pull in list(self._by_consumer.get(consumer, ())):
             if pull.waits:
                 self._end(pull, Ended.LOST)
+
+    async def _ping(self) -> None:
+        """End the pulls of consumers that no server has any more."""
+        waiting = [pull for pull in self._pulls.values() if pull.waits]
+        with contextlib.suppress(Unavailable):  # a new connection loses them all
+            for pull in waiting:
+                reply = f"{self._prefix}{_PINGED}{pull.token}"
+                await self._connection.ask(self._subject(pull.consumer), PING, reply)
 
     def _end(self, pull: Pull, why: Ended) -> None:
         self._pulls.pop(pull.token, None)

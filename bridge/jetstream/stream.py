@@ -11,7 +11,13 @@ from nats.aio.client import Client
 
 from bridge import subjects
 from bridge.errors import StartError, Unavailable
-from bridge.jetstream.connection import API_TIMEOUT_SECONDS, ApiError, Connection, Unanswered
+from bridge.jetstream.connection import (
+    API_TIMEOUT_SECONDS,
+    QUESTION_SECONDS,
+    ApiError,
+    Connection,
+    Unanswered,
+)
 from bridge.jetstream.natspy import NatsClient
 
 log = logging.getLogger("bridge.stream")
@@ -157,9 +163,10 @@ async def stream_state(
     Raises ApiError (10059 if it is gone) or Unavailable.
     """
     before = time.time()
-    info = await connection.request(f"$JS.API.STREAM.INFO.{name}", timeout=timeout)
-    told = info.get("ts")
-    skew = _moment(told) - (before + time.time()) / 2 if told else 0.0
+    info = await connection.question(f"$JS.API.STREAM.INFO.{name}", timeout)
+    told, after = info.get("ts"), time.time()
+    asked = max(before, after - QUESTION_SECONDS)
+    skew = _moment(told) - (asked + after) / 2 if told else 0.0
     return _state(info, skew)
 
 

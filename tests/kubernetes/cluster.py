@@ -75,7 +75,7 @@ def nats_chart() -> Path | None:
         pulled = (HELM, "pull", needed["name"], *source, "--untar", "--untardir", kept)
         if subprocess.run(pulled, capture_output=True, timeout=60, check=False).returncode != 0:
             return None
-    return kept / needed["name"]
+    return kept / str(needed["name"])
 
 
 class Cluster:
@@ -145,7 +145,7 @@ class Cluster:
 
     def install(self, *options: str) -> None:
         """Install or upgrade the release with these options, and wait until all of it is ready."""
-        given = ("--values", self._values, "--wait", "--timeout", f"{WITHIN:.0f}s", *options)
+        given = ("--values", str(self._values), "--wait", "--timeout", f"{WITHIN:.0f}s", *options)
         try:
             self.helm("upgrade", "--install", RELEASE, self._chart, *given)
         except AssertionError as error:

@@ -79,7 +79,8 @@ def test_an_agent_s_pod_can_have_a_bridge_with_a_nats_of_its_own(bare_cluster: C
         "    assert event.event_id == sent.event_id\n"
         "    print('published and received')\n"
     )
-    volumes = [{"name": name, "emptyDir": {}} for name in ("program", "data")]
+    empty: dict[str, object] = {}
+    volumes = [{"name": name, "emptyDir": empty} for name in ("program", "data")]
     pod = agent_pod(
         "alone",
         NAMESPACE,

@@ -39,15 +39,14 @@ class RoamingAgent:
         try:
             answer = self._bridges[self._at].request(method, path, **content)
         except httpx.TransportError as error:
-            answer = None
-            self.troubles[type(error).__name__] += 1
+            trouble = type(error).__name__
         else:
-            if answer.status_code == 503:
-                self.troubles["503"] += 1
-        if answer is None or answer.status_code == 503:
-            self._at = (self._at + 1) % len(self._bridges)
-            return None
-        return answer
+            if answer.status_code != 503:
+                return answer
+            trouble = "503"
+        self.troubles[trouble] += 1
+        self._at = (self._at + 1) % len(self._bridges)
+        return None
 
     def __enter__(self) -> Self:
         return self

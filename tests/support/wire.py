@@ -70,6 +70,9 @@ class Wire:
         """Let `api` answer, which is given the subject without its beginning, or raise."""
         return self.api(subject.removeprefix("$JS.API."), body or {})
 
+    async def question(self, subject: str, _: float = 0) -> dict[str, Any]:
+        return await self.request(subject)
+
     async def usable(self, wait: float = 2.0) -> None:
         """Always so: outages are tested on a real one."""
 
@@ -118,6 +121,13 @@ class Wire:
                 return reply
         await self._handlers["_INBOX.test.*"](message)
         return reply
+
+    async def elect(self, consumer: str, leader: str) -> None:
+        """Tell that a consumer has this leader now."""
+        subject = f"$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.{STREAM}"
+        told = SimpleNamespace(subject=f"{subject}.{consumer}", data=b'{"leader": "%b"}')
+        told.data %= leader.encode()
+        await self._handlers[f"{subject}.*"](told)
 
     async def end(
         self, asked: Asked, status: str, description: str, left: int | None = None

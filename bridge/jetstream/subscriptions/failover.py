@@ -39,7 +39,7 @@ RESERVED = 50
 REFRESH_SECONDS = 3.0
 REFRESHED_AT_ONCE = 100
 
-ABANDONED_SECONDS = 5.0
+ABANDONED_SECONDS = 2.0
 """After so long without an answer a consumer on a single server is made anew on another."""
 
 UNKNOWN_SECONDS = 30.0
