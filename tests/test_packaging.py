@@ -4,10 +4,12 @@ import re
 import stat
 import tomllib
 from collections.abc import Iterator
+from datetime import date
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -85,12 +87,31 @@ def test_only_the_embedded_extra_brings_a_nats_server() -> None:
     assert PROJECT["dependencies"] == []
 
 
-def test_the_versions_agree() -> None:
-    assert bridge.__version__ == PROJECT["version"]
-    changes = (ROOT / "CHANGELOG.md").read_text()
-    releases = re.findall(r"^## \[(.+?)\] - (\S+)$", changes, re.MULTILINE)
-    assert releases[0][0] == PROJECT["version"]
-    assert all(re.fullmatch(r"Unreleased|\d{4}-\d\d-\d\d", date) for _, date in releases)
+def test_every_place_says_the_version_of_the_project() -> None:
+    """pyproject.toml is where it is set; the code has it from the package that is installed."""
+    version = PROJECT["version"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", version), "what wheels and charts write alike"
+    assert bridge.__version__ == version
+    chart = yaml.safe_load((ROOT / "helm" / "Chart.yaml").read_text())
+    assert (chart["version"], chart["appVersion"]) == (version, version)
+    assert f"\nARG VERSION={version}\n" in (ROOT / "Dockerfile").read_text()
+    named = {
+        (path.name, found)
+        for path in (*ROOT.glob("*.md"), *ROOT.glob("helm/*.md"), ROOT / "Dockerfile")
+        for found in re.findall(r"\bagent-event-bridge:(\d[\w.]*)", path.read_text())
+    }
+    assert {found for _, found in named} == {version}, named
+
+
+def test_the_change_log_keeps_its_form() -> None:
+    """A section for what comes, and one with a day for each release, the newest first."""
+    headings = re.findall(r"^## (.*)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert headings.pop(0) == "[Unreleased]"
+    released = [re.fullmatch(r"\[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)", one) for one in headings]
+    assert None not in released, headings
+    known = [(Version(found[1]), date.fromisoformat(found[2])) for found in released if found]
+    assert known == sorted(known, reverse=True)
+    assert all(version <= Version(PROJECT["version"]) for version, _ in known)
 
 
 def test_the_licence_is_whole() -> None:
@@ -101,7 +122,8 @@ def test_the_licence_is_whole() -> None:
     assert text.rstrip().endswith("limitations under the License.")
 
 
-def test_the_ci_script_can_be_run() -> None:
-    script = ROOT / ".ci" / "run"
+@pytest.mark.parametrize("name", ["run", "release"])
+def test_the_scripts_can_be_run(name: str) -> None:
+    script = ROOT / ".ci" / name
     assert script.stat().st_mode & stat.S_IXUSR
     assert "set -euo pipefail" in script.read_text()
