@@ -5,7 +5,8 @@
 # What comes out holds Python, the libraries that it loads, and the bridge; no shell, no package
 # manager, no nats-server. It needs neither a writable root nor a capability, nor BuildKit.
 
-# Any Debian with Python 3.11 or newer, its venv, and ca-certificates.
+# Any Debian with Python 3.11 or newer, its venv, and ca-certificates. A tag moves; for the same base
+# each time, name it by its digest: --build-arg BASE=python:3.13-slim-trixie@sha256:…
 ARG BASE=python:3.13-slim-trixie
 
 # --- Python and the dependencies: built again only when they change -------------------------------
@@ -79,12 +80,16 @@ COPY --from=bridge /layer /
 ARG VERSION=0.1.0
 ARG REVISION=""
 ARG SOURCE=""
+ARG BASE
+ARG BASE_DIGEST=""
 LABEL org.opencontainers.image.title="agent-event-bridge" \
       org.opencontainers.image.description="Agents coordinate over plain HTTP; every event lives in NATS JetStream." \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.source="${SOURCE}"
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.base.name="${BASE}" \
+      org.opencontainers.image.base.digest="${BASE_DIGEST}"
 
 # Reachable from outside the container, which is why the bridge refuses to start without a key.
 # OpenSSL by itself would look for certificates under /usr/lib/ssl, which is not here.

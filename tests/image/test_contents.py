@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.image.containers import python
-from tests.support.images import CANARY, INDEX_SETTINGS, docker
+from tests.support.images import CANARY, INDEX_SETTINGS, base_image, docker
 from tests.test_packaging import EXTRAS, PROJECT, constraints
 
 pytestmark = pytest.mark.timeout(1200)
@@ -81,7 +81,8 @@ def test_it_starts_the_bridge_as_a_user_without_a_shell(config: dict[str, Any]) 
 
 
 def test_its_labels_say_what_it_is(config: dict[str, Any]) -> None:
-    labels = {name.rpartition(".")[2]: value for name, value in config["Labels"].items()}
+    prefix = "org.opencontainers.image."
+    labels = {name.removeprefix(prefix): value for name, value in config["Labels"].items()}
     assert labels == {
         "title": PROJECT["name"],
         "description": PROJECT["description"],
@@ -89,6 +90,8 @@ def test_its_labels_say_what_it_is(config: dict[str, Any]) -> None:
         "version": PROJECT["version"],
         "revision": "",
         "source": "",
+        "base.name": base_image(),
+        "base.digest": "",
     }
 
 

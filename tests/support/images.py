@@ -47,7 +47,8 @@ def built_image() -> Iterator[str]:
 
     What was built is taken away at the end, but for what was there before, and served as cache.
     """
-    _demand_docker()
+    if missing := absence():
+        pytest.skip(f"THE IMAGE WAS NEITHER BUILT NOR RUN: {missing}")
     base = base_image()
     index = {name: os.environ.get(name, "") for name in INDEX_SETTINGS}
     # pip passes over a folder that is not there; what is looked for is whether its name stays.
@@ -75,6 +76,17 @@ def default_base() -> str:
     return found[1]
 
 
+def absence() -> str:
+    """Say what is missing for images to be built; nothing if they can be."""
+    if shutil.which("docker") is None:
+        return "there is no docker command"
+    try:
+        answers = docker("info", within=20, status=None).returncode == 0
+    except subprocess.TimeoutExpired:
+        answers = False
+    return "" if answers else "Docker does not answer"
+
+
 def base_image() -> str:
     """Find the base to build on: the one asked for, one out of Debian packages, or the default."""
     if asked := os.environ.get("BRIDGE_TEST_BASE_IMAGE"):
@@ -88,17 +100,6 @@ def base_image() -> str:
         f"THE IMAGE WAS NEITHER BUILT NOR RUN: {default} is not here and cannot be pulled; name "
         "another in BRIDGE_TEST_BASE_IMAGE, or set BRIDGE_TEST_DEBOOTSTRAP=1 to make one"
     )
-
-
-def _demand_docker() -> None:
-    if shutil.which("docker") is None:
-        pytest.skip("THE IMAGE WAS NEITHER BUILT NOR RUN: there is no docker command")
-    try:
-        answers = docker("info", within=20, status=None).returncode == 0
-    except subprocess.TimeoutExpired:
-        answers = False
-    if not answers:
-        pytest.skip("THE IMAGE WAS NEITHER BUILT NOR RUN: Docker does not answer")
 
 
 def _present(image: str) -> bool:
