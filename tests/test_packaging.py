@@ -20,6 +20,8 @@ ROOT = Path(__file__).parent.parent
 NAME = "agent-event-bridge"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
+PLACE = re.compile(r"(?:\bagent-event-bridge:|\.ci/release |\.\./)(\d[\w.]*)")
+"""Where a document names the version: of an image, of a release to make, of one that was made."""
 
 
 def constraints() -> dict[str, Version]:
@@ -98,7 +100,7 @@ def test_every_place_says_the_version_of_the_project() -> None:
     named = {
         (path.name, found)
         for path in (*ROOT.glob("*.md"), *ROOT.glob("helm/*.md"), ROOT / "Dockerfile")
-        for found in re.findall(r"\bagent-event-bridge:(\d[\w.]*)", path.read_text())
+        for found in re.findall(PLACE, path.read_text())
     }
     assert {found for _, found in named} == {version}, named
 

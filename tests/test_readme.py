@@ -1,7 +1,9 @@
-"""The README: every block is run, in order, and what its tables say is so."""
+"""The README: every block is run, in order, and what its tables say is so.
+
+What CONTRIBUTING.md tells to type is run likewise, in a copy of the repository.
+"""
 
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,8 @@ from bridge import filters
 from bridge.catalog import load_catalog
 from bridge.cli.endings import Status
 from bridge.http.problem import INTERNAL, STATUS
+from bridge.settings import Settings
+from tests.support.checkout import copied
 from tests.support.natsservers import free_port
 from tests.support.readme import Block, Tour, blocks, shape
 
@@ -20,13 +24,22 @@ README = ROOT / "README.md"
 BLOCKS = [block for block in blocks(README) if block.language != "console"]
 """Those of the language `console` need a cluster; tests/chart/test_documents.py looks at them."""
 
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "__pycache__")
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+STEPS = [block for block in blocks(CONTRIBUTING) if block.language != "console"]
+"""Those of the language `console` take too long here, or need more than is installed."""
+
+DOCUMENTS = [README, CONTRIBUTING, ROOT / "SECURITY.md"]
+
+KNOWN = {*Settings.model_fields, "test_base_image", "test_debootstrap"}
+"""The bridge's settings, and what the image's tests read."""
 
 
-def tour_of(folder: Path, nats_url: str, installed: Path | None) -> Tour:
+def tour_of(
+    folder: Path, nats_url: str, installed: Path | None, steps: list[Block] = BLOCKS
+) -> Tour:
     port = free_port()
     replaced = {"localhost:3001": f"localhost:{port}", "nats://nats.internal:4222": nats_url}
-    return Tour(folder, BLOCKS, port=port, replaced=replaced, installed=installed)
+    return Tour(folder, steps, port=port, replaced=replaced, installed=installed)
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +60,50 @@ def test_each_block_does_what_the_readme_says(tour: Tour, block: Block) -> None:
     tour.reach(block)
 
 
+@pytest.fixture(scope="module")
+def contributor(tmp_path_factory: pytest.TempPathFactory, nats_url: str) -> Tour:
+    """One who has a checkout and has set it up."""
+    folder = copied(tmp_path_factory.mktemp("contributing") / "checkout")
+    return tour_of(folder, nats_url, Path(sys.prefix), STEPS)
+
+
+@pytest.mark.parametrize("block", STEPS, ids=str)
+def test_each_block_does_what_a_contributor_is_told(contributor: Tour, block: Block) -> None:
+    contributor.reach(block)
+
+
+def test_a_contributor_checks_something(contributor: Tour) -> None:
+    shown = contributor.reach(STEPS[-1])
+    for text in ("All checks passed!", "already formatted", "0 broken", " passed"):
+        assert text in shown
+
+
+def test_what_contributors_are_sent_to_is_there() -> None:
+    text = CONTRIBUTING.read_text()
+    paths = set(re.findall(r"(?<![\w/.])(?:tests|bridge|\.ci)/[\w/.]*\w", text))
+    assert {".ci/run", ".ci/release", "tests/faults", "tests/image"} <= paths
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    programs = set(re.findall(r"\.venv/bin/([\w-]+)", text))
+    assert [name for name in programs if not (Path(sys.prefix) / "bin" / name).exists()] == []
+    sources = [ROOT / ".ci" / "release", *(ROOT / "tests").rglob("*.py")]
+    read = "".join(path.read_text() for path in sources if path != Path(__file__))
+    named = set(re.findall(r"\b([A-Z][A-Z_]+)=", text))
+    assert {"FAULTS", "BASE"} <= named
+    assert [name for name in named if not re.search(rf"\b{name}\b", read)] == []
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_setting_that_is_named_is_one(path: Path) -> None:
+    named = set(re.findall(r"\bBRIDGE_([A-Z]\w*)", path.read_text()))
+    assert named, "names no setting"
+    assert sorted(name for name in named if name.lower() not in KNOWN) == []
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_new_user_gets_from_the_first_command_to_the_last(tmp_path: Path, nats_url: str) -> None:
     """In a copy of the repository, the installation included."""
-    folder = tmp_path / "checkout"
-    shutil.copytree(ROOT, folder, ignore=NOT_COPIED)
-    made = tour_of(folder, nats_url, installed=None)
+    made = tour_of(copied(tmp_path / "checkout"), nats_url, installed=None)
     try:
         made.reach(BLOCKS[-1])
     finally:
@@ -124,8 +174,9 @@ def test_the_list_of_types_is_the_catalogues() -> None:
     assert {topic: re.findall(r"[\w.]+", types) for topic, types in written.items()} == known
 
 
-def test_every_file_that_is_linked_exists() -> None:
-    targets = re.findall(r"\]\((?!http)([^)#]+)\)", README.read_text())
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_every_file_that_is_linked_exists(path: Path) -> None:
+    targets = re.findall(r"\]\((?!http)([^)#]+)(?:#[^)]*)?\)", path.read_text())
     assert targets
     assert [target for target in targets if not (ROOT / target).exists()] == []
 

@@ -23,8 +23,10 @@ import pytest
 import yaml
 from packaging.utils import canonicalize_name
 
+from tests.support.checkout import copied
 from tests.support.helm import HELM, HELMS
 from tests.support.images import absence, base_image, docker
+from tests.support.readme import blocks
 from tests.test_packaging import EXTRAS, NAME, PROJECT, ROOT, constraints
 
 VERSION = PROJECT["version"]
@@ -32,7 +34,6 @@ WHEEL = f"agent_event_bridge-{VERSION}-py3-none-any.whl"
 SDIST = f"agent_event_bridge-{VERSION}.tar.gz"
 CHART = f"{NAME}-{VERSION}.tgz"
 BILL = f"{NAME}-{VERSION}.cdx.json"
-NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".*_cache", ".hypothesis", "__pycache__")
 NATS = yaml.safe_load((ROOT / "helm" / "Chart.yaml").read_text())["dependencies"][0]
 NOBODY = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.org")
 
@@ -59,23 +60,31 @@ def replace(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def release(folder: Path, *args: str, refused: bool = False, **variables: str) -> Ended:
-    """Run it with the tools of the tests, and expect that it is done or refused."""
+def run(folder: Path, *command: str, **variables: str) -> Ended:
+    """Run a command there, with the tools of the tests."""
     environment = {key: os.environ[key] for key in os.environ if key not in ("BASE", "NATS_CHART")}
-    ended = subprocess.run(
-        [folder / ".ci" / "release", *args],
-        env=environment | {"TOOLS": sys.prefix} | variables,
-        capture_output=True,
-        text=True,
-        check=False,
+    environment |= {"TOOLS": sys.prefix} | variables
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
-    assert ended.returncode == int(refused), ended.stdout[-4000:] + ended.stderr[-4000:]
-    return ended
+
+
+def done(ended: Ended) -> str:
+    """Give what it printed."""
+    assert ended.returncode == 0, ended.stdout[-4000:] + ended.stderr[-4000:]
+    return ended.stdout
+
+
+def release(folder: Path, *args: str, **variables: str) -> str:
+    """Make a release and give what it prints."""
+    return done(run(folder, ".ci/release", *args, **variables))
 
 
 def refusal(folder: Path, *args: str, **variables: str) -> str:
     """Give what it says when it refuses; nothing is left behind then."""
-    said = release(folder, *args, refused=True, **variables).stderr
+    ended = run(folder, ".ci/release", *args, **variables)
+    said = ended.stderr
+    assert ended.returncode == 1, said
     assert not list(folder.glob("dist/*"))
     return said[said.index("FAILED: ") :]
 
@@ -106,8 +115,7 @@ def repository(nats_chart: Path, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture(scope="module")
 def origin(repository: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("origin") / "checkout"
-    shutil.copytree(ROOT, folder, ignore=NOT_COPIED)
+    folder = copied(tmp_path_factory.mktemp("origin") / "checkout")
     heading = f"## [Unreleased]\n\n## [{VERSION}] - 2026-01-31\n"
     log = re.sub(rf"\n## \[{re.escape(VERSION)}\].*\n", "\n", (folder / "CHANGELOG.md").read_text())
     (folder / "CHANGELOG.md").write_text(log.replace("## [Unreleased]\n", heading))
@@ -226,7 +234,7 @@ def test_a_commit_gives_the_same_packages_each_time(checkout: Path, tmp_path: Pa
     other = Path(shutil.copytree(checkout, tmp_path / "a-name-of-another-length"))
     for path in (path for path in other.rglob("*") if path.is_file()):
         os.utime(path, (1_000_000_000, 1_000_000_000))
-    first = release(checkout, VERSION, "--packages").stdout
+    first = release(checkout, VERSION, "--packages")
     release(other, VERSION, "--packages", TZ="Pacific/Apia", PYTHONHASHSEED="7")
     made = sums(checkout / "dist" / VERSION)
     assert made == sums(other / "dist" / VERSION)
@@ -235,7 +243,7 @@ def test_a_commit_gives_the_same_packages_each_time(checkout: Path, tmp_path: Pa
 
 
 def test_the_chart_comes_with_the_one_it_depends_on(checkout: Path, nats_chart: Path) -> None:
-    said = release(checkout, VERSION, "--packages", NATS_CHART=str(nats_chart)).stdout
+    said = release(checkout, VERSION, "--packages", NATS_CHART=str(nats_chart))
     assert f"nats {NATS['version']}, out of a folder (NATS_CHART)" in said
     objects = HELMS["helm4"].template(checkout / "dist" / VERSION / CHART)
     assert "StatefulSet" in {one["kind"] for one in objects}
@@ -351,7 +359,7 @@ def made(
     git(folder, "remote", "set-url", "origin", "https://me:secret@git.example.org/bridge.git")
     base = "" if absence() else base_image()
     before = steps() if base else set()
-    said = release(folder, VERSION, TOOLS="", NATS_CHART=str(nats_chart), BASE=base).stdout
+    said = release(folder, VERSION, TOOLS="", NATS_CHART=str(nats_chart), BASE=base)
     found = Made(folder / "dist" / VERSION, git(folder, "rev-parse", "HEAD").strip(), said, base)
     yield found
     for architecture in found.architectures:
@@ -411,3 +419,11 @@ class TestWhole:
             assert re.fullmatch("sha256:[0-9a-f]{64}", digest)
             assert digest in made.bill.values()
             assert digest in (made.folder / "RELEASE.txt").read_text()
+
+    def test_anybody_can_see_that_the_packages_are_the_commits(
+        self, made: Made, nats_chart: Path
+    ) -> None:
+        [block] = [one for one in blocks(ROOT / "CONTRIBUTING.md") if "sha256sum" in one.text]
+        command = ("bash", "-euo", "pipefail", "-c", block.text)
+        said = done(run(made.folder.parent.parent, *command, NATS_CHART=str(nats_chart)))
+        assert {f"{name}: OK" for name in (WHEEL, SDIST, CHART)} <= set(said.splitlines())

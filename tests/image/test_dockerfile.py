@@ -94,6 +94,14 @@ def test_the_base_is_pinned_and_the_only_one() -> None:
     assert "latest" not in DOCKERFILE.read_text()
 
 
+def test_the_base_that_is_shown_with_a_digest_is_the_default() -> None:
+    files = (DOCKERFILE, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / ".ci" / "release")
+    shown = {path.name: re.findall(r"(\S+)@sha256:…", path.read_text()) for path in files}
+    assert {
+        name: {one.rpartition("BASE=")[2] for one in found} for name, found in shown.items()
+    } == {path.name: {default_base()} for path in files}
+
+
 def test_nothing_comes_from_the_network_but_packages() -> None:
     assert texts("ADD") == []
     fetching = re.compile(r"https?://|\b(curl|wget|git|apt-get)\b")

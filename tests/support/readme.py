@@ -16,13 +16,15 @@ from tests.support.waiting import eventually
 
 _HEADING = re.compile(r"#+ (.+)")
 _FENCE = re.compile(r"```(\w*)")
-_INSTALL = re.compile(r"python3 -m venv .+? && (?=\S+bridge serve)")
+_INSTALL = re.compile(r"python3 -m venv .+?(?: && (?=\S+bridge serve)|$)", re.MULTILINE)
+_WHOLE_SUITE = re.compile(r"-m pytest(?: -n \d+)?$", re.MULTILINE)
 _FILE_NAME = re.compile(r"# (\S+\.yaml)\n")
 _SETTINGS = (
     "AGENT_",
     "BRIDGE_",
     "JWT_",
     "NATS_",
+    "PYTEST_",
     "PYTHON",
     "SIDECAR_",
     "VIRTUAL_ENV",
@@ -51,7 +53,7 @@ class Block:
 
     @property
     def runs_the_tests(self) -> bool:
-        return self.language == "bash" and "-m pytest" in self.text
+        return self.language == "bash" and _WHOLE_SUITE.search(self.text) is not None
 
     @property
     def missing(self) -> list[str]:
