@@ -15,6 +15,7 @@ from bridge.catalog import load_catalog
 from bridge.cli.endings import Status
 from bridge.http.problem import INTERNAL, STATUS
 from bridge.settings import Settings
+from tests.support import BridgeProcess, asking
 from tests.support.checkout import copied
 from tests.support.natsservers import free_port
 from tests.support.readme import Block, Tour, blocks, shape
@@ -28,7 +29,8 @@ CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 STEPS = [block for block in blocks(CONTRIBUTING) if block.language != "console"]
 """Those of the language `console` take too long here, or need more than is installed."""
 
-DOCUMENTS = [README, CONTRIBUTING, ROOT / "SECURITY.md"]
+SECURITY = ROOT / "SECURITY.md"
+DOCUMENTS = [README, CONTRIBUTING, SECURITY]
 
 KNOWN = {*Settings.model_fields, "test_base_image", "test_debootstrap"}
 """The bridge's settings, and what the image's tests read."""
@@ -97,6 +99,20 @@ def test_every_setting_that_is_named_is_one(path: Path) -> None:
     named = set(re.findall(r"\bBRIDGE_([A-Z]\w*)", path.read_text()))
     assert named, "names no setting"
     assert sorted(name for name in named if name.lower() not in KNOWN) == []
+
+
+def test_what_needs_a_token_is_what_security_says(bridge: BridgeProcess) -> None:
+    """Of all paths there are, and of those that the API's description leaves out."""
+    [cells] = re.findall(r"^\| no token \|(.*)\|(.*)\|$", SECURITY.read_text(), re.MULTILINE)
+    free, closed = (re.findall(r"`(/[\w.]+)`", cell) for cell in cells)
+    described = asking.get(f"{bridge.url}/openapi.json").json()["paths"]
+    for path in {*described, *free, "/mcp", "/status"}:
+        status = asking.get(f"{bridge.url}{re.sub('{.*?}', 'x', path)}").status_code
+        if path in free:
+            assert status < 400, path
+        else:
+            assert path.startswith(tuple(closed)), f"{path} is not spoken of"
+            assert status in {401, 405}, path
 
 
 @pytest.mark.slow
