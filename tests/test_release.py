@@ -10,13 +10,16 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from time import gmtime
 from typing import Any
 
 import pytest
@@ -230,16 +233,31 @@ def test_an_sdist_that_makes_another_wheel_is_refused(checkout: Path) -> None:
 
 
 def test_a_commit_gives_the_same_packages_each_time(checkout: Path, tmp_path: Path) -> None:
-    """In another folder, with other times and rights of its files, by whoever lives elsewhere."""
+    """In another folder, with other times and rights of files, by whoever lives elsewhere."""
     other = Path(shutil.copytree(checkout, tmp_path / "a-name-of-another-length"))
     for path in (path for path in other.rglob("*") if path.is_file()):
         os.utime(path, (1_000_000_000, 1_000_000_000))
     first = release(checkout, VERSION, "--packages")
-    release(other, VERSION, "--packages", TZ="Pacific/Apia", PYTHONHASHSEED="7")
-    made = sums(checkout / "dist" / VERSION)
-    assert made == sums(other / "dist" / VERSION)
+    command = ("bash", "-c", f"umask 077; .ci/release {VERSION} --packages")
+    done(run(other, *command, TZ="Pacific/Apia", PYTHONHASHSEED="7"))
+    made = sums(other / "dist" / VERSION)
+    assert made == sums(checkout / "dist" / VERSION)
     assert set(made) == {WHEEL, SDIST, CHART}
+    assert [
+        name for name in made if (other / "dist" / VERSION / name).stat().st_mode & 0o77 != 0o44
+    ] == []
     assert f"nats {NATS['version']}, out of http://127.0.0.1:" in first
+
+
+def test_packages_are_of_the_time_of_their_commit(checkout: Path) -> None:
+    release(checkout, VERSION, "--packages")
+    made = int(git(checkout, "log", "-1", "--format=%ct"))
+    for name in (SDIST, CHART):
+        with tarfile.open(checkout / "dist" / VERSION / name) as archive:
+            assert {member.mtime for member in archive} == {made}
+    with zipfile.ZipFile(checkout / "dist" / VERSION / WHEEL) as wheel:
+        even = made - made % 2  # as ZIP has it
+        assert {one.date_time for one in wheel.infolist()} == {gmtime(even)[:6]}
 
 
 def test_the_chart_comes_with_the_one_it_depends_on(checkout: Path, nats_chart: Path) -> None:
