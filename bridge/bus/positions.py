@@ -66,7 +66,7 @@ async def _at_cursor(log: EventLog, project: str, text: str) -> Position:
         await see(log, cursor.sequence)
     mirror = log.mirror
     oldest = mirror.first_sequence
-    if cursor.epoch != mirror.epoch or cursor.sequence > log.last_sequence:
+    if not mirror.has_known(*cursor) or cursor.sequence > log.last_sequence:
         return Position(oldest - 1, Gap("stream_recreated", None))
     if cursor.sequence >= oldest - 1:
         return Position(cursor.sequence)

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -38,6 +39,9 @@ _ESSENTIAL = {"subjects", "retention", "allow_msg_ttl"}
 _FIXED = {"storage", "retention", "max_consumers"}
 _WORDS = {"description", "metadata"}
 _SERVER, _RESTARTED = "bridge_server", "bridge_restarted"
+_EPOCH, _EARLIER = "bridge_epoch", "bridge_earlier_epochs"
+MAX_EARLIER = 8
+"""Positions from before so many restores are good."""
 
 SUBJECTS_TOLD = "events.<project>.<topic>.<event type>.<correlation id, or _>"
 
@@ -85,6 +89,8 @@ class StreamState:
     """
 
     epoch: int
+    earlier: Mapping[int, int]
+    """Epochs from before restores, and up to which sequence positions of each are good."""
     messages: int
     first_sequence: int
     last_sequence: int
@@ -118,32 +124,64 @@ async def ensure_stream(
         info = await _create(connection, client, shape)
     else:
         info = await _mend(connection, client, shape, info)
-    return _state(await _note_server(connection, client, shape, info), 0.0)
+    return _state(await _note(connection, client, shape, info), 0.0)
 
 
-async def _note_server(
+async def _note(
     connection: Connection, client: NatsClient, shape: StreamShape, info: dict[str, Any]
 ) -> dict[str, Any]:
-    """Note in the stream which server has it, and when that was another one the last time.
-
-    A single server that was killed may have forgotten deliveries of its last moments, which a
-    bridge that was not there must know as well. In a cluster the other servers remember.
-    """
+    """Note in the stream what every bridge has to know of it later, wherever it is then."""
     metadata = info["config"].get("metadata") or {}
-    known = metadata.get(_SERVER)
-    clustered = "name" in (info.get("cluster") or {})
-    if clustered or not shape.manage or known == client.server_id:
+    noted = metadata | _note_server(metadata, client, info) | note_epoch(metadata, info)
+    if not shape.manage or noted == metadata:
         return info
-    noted = metadata | {_SERVER: client.server_id}
-    if known is not None:
-        noted[_RESTARTED] = str(_told_at(info))
     try:
         request = f"$JS.API.STREAM.UPDATE.{shape.name}"
         config = info["config"] | {"metadata": noted}
         return await connection.request(request, config, client=client)
     except ApiError as error:
-        log.warning("that NATS was started again is not noted: %s", error.description)
+        log.warning("which NATS server and stream this is, is not noted: %s", error.description)
         return info
+
+
+def _note_server(
+    metadata: Mapping[str, str], client: NatsClient, info: dict[str, Any]
+) -> dict[str, str]:
+    """Say which server has the stream, and when that was another one the last time.
+
+    A single server that was killed may have forgotten deliveries of its last moments, which a
+    bridge that was not there must know as well. In a cluster the other servers remember.
+    """
+    known = metadata.get(_SERVER)
+    if "name" in (info.get("cluster") or {}) or known == client.server_id:
+        return {}
+    restarted = {} if known is None else {_RESTARTED: str(_told_at(info))}
+    return {_SERVER: client.server_id, **restarted}
+
+
+def note_epoch(metadata: Mapping[str, str], info: dict[str, Any]) -> dict[str, str]:
+    """Say when the stream was made, and up to where positions from before a restore are good.
+
+    To nats-server a restored stream is made anew. It holds what it held before: so a position up to
+    its end is still good, and one behind that is of events that the backup has not.
+    """
+    epoch, known = _nanoseconds(info["created"]), int(metadata.get(_EPOCH, 0))
+    if epoch == known:
+        return {}
+    note = {_EPOCH: str(epoch)}
+    earlier = earlier_epochs(metadata)
+    if known:
+        earlier.pop(epoch, None)
+        earlier[known] = info["state"]["last_seq"]
+        kept = list(earlier.items())[-MAX_EARLIER:]
+        note[_EARLIER] = " ".join(f"{each}:{sequence}" for each, sequence in kept)
+    return note
+
+
+def earlier_epochs(metadata: Mapping[str, str]) -> dict[int, int]:
+    """Read what `note_epoch` has said: epochs, and up to which sequence positions are good."""
+    entries = (entry.split(":") for entry in metadata.get(_EARLIER, "").split())
+    return {int(epoch): int(sequence) for epoch, sequence in entries}
 
 
 async def _info(connection: Connection, client: Client, name: str) -> dict[str, Any]:
@@ -263,8 +301,10 @@ def _unusable(error: ApiError, verb: str, shape: StreamShape) -> Exception:
 
 def _state(info: dict[str, Any], skew: float) -> StreamState:
     state, config = info["state"], info["config"]
+    metadata = config.get("metadata") or {}
     return StreamState(
         epoch=_nanoseconds(info["created"]),
+        earlier=earlier_epochs(metadata),
         messages=state["messages"],
         first_sequence=state["first_seq"],
         last_sequence=state["last_seq"],
@@ -276,7 +316,7 @@ def _state(info: dict[str, Any], skew: float) -> StreamState:
         told_at=_told_at(info),
         trouble=_trouble(info.get("cluster") or {}, config.get("num_replicas", 1)),
         behind=_is_behind(info.get("cluster") or {}),
-        restarted_at=float((config.get("metadata") or {}).get(_RESTARTED, 0)),
+        restarted_at=float(metadata.get(_RESTARTED, 0)),
     )
 
 

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from heapq import heapify, heappop, heappush
 from itertools import takewhile
+from types import MappingProxyType
 from typing import NamedTuple
 
 from bridge.jetstream.log.index import NEWEST, Entry, Key, Sequences, key_for
@@ -38,6 +39,7 @@ class Evicted(NamedTuple):
 class Mirror:
     """The retained events of one stream, oldest first.
 
+    `earlier` are epochs from before restores, and up to which sequence positions of each are good.
     `max_messages` and `max_bytes` are -1 and `max_age` 0 for no limit; ages are in seconds.
     `loaded_from` is the first sequence that was retained when the mirror was filled: of evictions
     before it nothing is known.
@@ -47,12 +49,14 @@ class Mirror:
         self,
         epoch: int,
         *,
+        earlier: Mapping[int, int] = MappingProxyType({}),
         max_messages: int = -1,
         max_bytes: int = -1,
         max_age: float = 0,
         loaded_from: int = 1,
     ) -> None:
         self.epoch = epoch
+        self._earlier = earlier
         self.max_messages = max_messages
         self.max_bytes = max_bytes
         self.max_age = max_age
@@ -70,6 +74,10 @@ class Mirror:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def has_known(self, epoch: int, sequence: int) -> bool:
+        """Tell whether a sequence of this epoch is the same message's here."""
+        return epoch == self.epoch or sequence <= self._earlier.get(epoch, -1)
 
     @property
     def first_sequence(self) -> int:

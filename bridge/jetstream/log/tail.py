@@ -151,6 +151,7 @@ class Tail:
     def _renew(self, state: StreamState) -> None:
         self._mirror = Mirror(
             state.epoch,
+            earlier=state.earlier,
             max_messages=state.max_messages,
             max_bytes=state.max_bytes,
             max_age=state.max_age,

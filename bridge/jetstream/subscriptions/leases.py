@@ -99,9 +99,10 @@ class Leases:
         """Tell whether a lease has not ended, and is of the stream that there is.
 
         One that was settled has ended: its event is done, or may be another's by now. JetStream
-        would take an acknowledgement all the same.
+        would take an acknowledgement all the same. Raises Unavailable before the stream was read.
         """
-        if lease.epoch != self._tail.epoch or self.now() >= lease.until:
+        known = self._tail.mirror.has_known(lease.epoch, lease.sequence)
+        if not known or self.now() >= lease.until:
             return False
         return lease not in self._settled
 
