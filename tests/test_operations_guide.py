@@ -16,22 +16,37 @@ import yaml
 from bridge.jetstream.log.stream_check import ANSWER_SECONDS, LOOK_SECONDS, TROUBLE_SECONDS
 from bridge.jetstream.subscriptions.failover import ABANDONED_SECONDS, UNKNOWN_SECONDS
 from bridge.request_counts import ENDPOINTS
-from tests.support import Agent, BridgeProcess, NatsServer, eventually
+from tests.support import Agent, BridgeProcess, NatsServer, eventually, natscli
 from tests.support.guide import Reading, typed
 from tests.support.helm import CHART, HELMS, with_stubbed_dependencies
 from tests.support.manifests import Object, at, of_kind, pods
-from tests.support.natsservers import nats_binary
+from tests.support.natsservers import NATS_USER, nats_binary, server_version
 from tests.support.operations import World
 from tests.support.readme import Block, blocks
 from tests.support.shown import missing
 from tests.test_least_privilege import permissions
 
+ROOT = CHART.parent
 GUIDE = CHART / "OPERATIONS.md"
 TEXT = GUIDE.read_text()
-BLOCKS = blocks(GUIDE)
+OWN_NATS = "## A bridge with its own NATS"
+"""The chapter of another world: tests/test_own_nats_guide.py follows it."""
+
+ALL_BLOCKS = blocks(GUIDE)
+BLOCKS = [block for block in ALL_BLOCKS if block.line < TEXT.splitlines().index(OWN_NATS)]
+LINK = re.compile(r"\[([^\]]+)\]\(#([\w-]+)\)")
 NAMES = {"name": "bridge", "namespace": "agents"}
 NATS_STUB = Path(__file__).parent / "chart" / "nats-stub.yaml"
 USERS = "bridge-nats-auth"
+OBJECTS = {
+    **dict.fromkeys(("stream info", "stream state", "stream subjects"), "EVENTS"),
+    **dict.fromkeys(("consumer ls", "consumer report"), "EVENTS"),
+    **dict.fromkeys(("service info", "service stats"), "agent-event-bridge"),
+    "stream get": "EVENTS 4",
+    "consumer info": "EVENTS shop--deployer-1--tests_passing--c78a41e03875b481",
+}
+"""What commands of the `nats` CLI need to know, by the command."""
+
 KINDS = {
     "deploy/": "Deployment",
     "statefulset/": "StatefulSet",
@@ -45,9 +60,9 @@ def of_language(*languages: str) -> list[Block]:
 
 
 def table(heading: str) -> list[list[str]]:
-    """Give the rows, without backticks, of the table whose first heading is this."""
+    """Give the rows, without backticks and links, of the table whose first heading is this."""
     _, rest = re.split(rf"^\| {heading} \|.*\n\|-.*\n", TEXT, flags=re.MULTILINE)
-    rows = rest.split("\n\n")[0].splitlines()
+    rows = LINK.sub(r"\1", rest.split("\n\n")[0]).splitlines()
     return [[cell.strip(" `") for cell in row.split("|")[1:-1]] for row in rows]
 
 
@@ -88,7 +103,7 @@ def the(release: list[Object], kind: str, name: str) -> Object:
 @pytest.mark.parametrize("block", of_language("bash", "text"), ids=str)
 def test_commands_print_what_the_guide_shows(reading: Reading, block: Block) -> None:
     if block.language == "bash":
-        assert "nats: error" not in reading.reach(block)
+        assert list(natscli.errors(reading.reach(block))) == []
     else:
         printed = reading.before(block)
         assert missing(block.text, printed) == [], printed
@@ -121,19 +136,56 @@ def test_what_the_text_speaks_of_is_printed(
 
 def test_a_deleted_subscription_begins_with_everything_again(reading: Reading) -> None:
     reading.finish()
-    heard = [(event["correlation_id"], event["delivery_count"]) for event in reading.heard_again]
-    assert heard[:3] == [("build-5", 2), ("build-6", 2), ("build-7", 2)]
+    heard = [event["correlation_id"] for event in reading.heard["subscriptions delete"]]
+    assert heard == ["build-5", "build-6", "build-7"]
 
 
-def test_a_restored_stream_is_another_for_cursors_unless_its_age_was_kept(reading: Reading) -> None:
-    """nats-server 2.12 mostly keeps the time at which it was made, 2.15 hardly ever."""
+def test_one_that_was_deleted_by_hand_goes_on(reading: Reading) -> None:
+    reading.finish()
+    assert reading.heard["consumer rm"] == []
+
+
+def test_a_backup_is_validated_as_the_guide_says(reading: Reading) -> None:
+    if not natscli.has_backup() or server_version() < (2, 15):
+        pytest.skip("NOT RUN, needs nats 0.5 and nats-server 2.15")
+    reading.reach(next(one for one in of_language("bash") if "backup stream" in one.text))
+    [command] = re.findall(r"`(nats backup validate [^`]+)`", TEXT)
+    assert "OK: " in typed(reading.world, command)
+
+
+def operators_commands() -> list[str]:
+    """Give what helm/nats-user.conf says that its operator may do, with what they do it to."""
+    [_, comments] = NATS_USER.read_text().split("user: operator")
+    told = re.findall(
+        r"# nats (account|stream|consumer|service) ([\w, ]+)$", comments, re.MULTILINE
+    )
+    commands = [f"{kind} {verb}" for kind, verbs in told for verb in re.split(", | and ", verbs)]
+    assert len(commands) > 10
+    return [f"nats {command} {OBJECTS.get(command, '')}".strip() for command in commands]
+
+
+@pytest.mark.parametrize("command", operators_commands())
+def test_the_operator_may_do_what_nats_user_conf_says(reading: Reading, command: str) -> None:
+    reading.reach(next(one for one in of_language("bash") if "nats service stats" in one.text))
+    assert list(natscli.errors(typed(reading.world, command))) == []
+
+
+def test_the_guide_is_for_the_versions_of_nats_that_it_is_followed_with() -> None:
+    [pinned] = re.findall(r"^nats_clis=\((.+)\)$", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    told = re.findall(r"those of\s+([\d.]+) and hold for ([\d.]+),", TEXT)
+    assert told == [tuple(pinned.split())]
+    assert all(f" {today} " in TEXT for today in natscli.older_forms())
+    assert natscli.older_forms()
+
+
+def test_cursors_go_on_over_a_restore_as_far_as_the_backup_goes(reading: Reading) -> None:
     reader = reading.finish().agent("reader")
-    answer = reader.wait("tests_passing", since=reading.cursor)
-    heard = [event["correlation_id"] for event in answer["events"]]
-    if answer["next_cursor"] == reading.cursor:
-        assert ("gap" in answer, heard) == (False, [])
-    else:
-        assert (answer["gap"]["reason"], heard) == ("stream_recreated", ["build-7"])
+    before, after = reading.cursors
+    answer = reader.wait("tests_failing,tests_passing", since=before)
+    assert ("gap" in answer, answer["events"]) == (False, [])
+    answer = reader.wait("tests_passing", since=after)
+    assert answer["gap"]["reason"] == "stream_recreated"
+    assert [event["correlation_id"] for event in answer["events"]] == ["build-7"]
 
 
 def test_restored_subscriptions_give_what_they_had_not_given(reading: Reading) -> None:
@@ -261,7 +313,7 @@ def test_a_server_that_went_is_removed_by_its_id(
         world.shrink()
         told = typed(world, report, functions)
         assert re.findall(r"`(Server name unknown [^`]+)`", TEXT)[0] in told
-        [gone] = re.findall(r"│ (\w+) +│[^│]*│ \w+ +│ false +│", told)
+        [gone] = re.findall(r"│ (\w{8}) +│[^│]*│ \w+ +│ false +│", told)
         typed(world, remove.replace("C7B8kAbl", gone), functions)
         eventually(lambda: gone not in typed(world, report, functions), what="its removal")
     finally:
@@ -272,7 +324,20 @@ def test_every_alert_has_its_section() -> None:
     rules: list[Any] = yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
     told = {rule["alert"]: rule["annotations"]["runbook"].split(": ")[1] for rule in rules}
     assert {row[0]: row[1] for row in table("Alert")} == told
-    assert set(told.values()) <= set(re.findall(r"^## (.+)$", TEXT, re.MULTILINE))
+
+
+def test_every_section_is_in_the_contents_in_its_order() -> None:
+    contents = re.findall(r"^- (?:.+\n)(?:  .+\n)*", TEXT, re.MULTILINE)
+    listed = [name for line in contents for name, _ in LINK.findall(line)]
+    assert ["Where to look", *listed] == re.findall(r"^## (.+)$", TEXT, re.MULTILINE)
+
+
+def test_every_link_leads_to_a_section() -> None:
+    sections = re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
+    assert {name: name for name, _ in LINK.findall(TEXT)}.keys() <= set(sections)
+    for name, anchor in LINK.findall(TEXT):
+        assert anchor == re.sub(r"[^\w -]", "", name.lower()).replace(" ", "-")
+    assert set(re.findall(r'(?:see|\()"([A-Z][^"]+)"', TEXT)) <= set(sections)
 
 
 @pytest.mark.parametrize(("option", "kind"), [("pub", "publish"), ("sub", "subscribe")])

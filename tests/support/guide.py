@@ -4,10 +4,14 @@ import re
 import shlex
 import signal
 import subprocess
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
+from tests.support.natscli import as_typed, restored
 from tests.support.natsservers import server_version
 from tests.support.operations import World
 from tests.support.readme import Block, in_terminal
@@ -17,8 +21,14 @@ from tests.support.waiting import eventually
 _FUNCTION = re.compile(r"^\w+\(\) \{", re.MULTILINE)
 _LIVE = re.compile(r"^nats (sub|events) ", re.MULTILINE)
 _LIVE_SECONDS = 30.0
-_WITHOUT_QUORUM = "NATS is away"
-_DEAD_LETTERS = "Dead letters"
+_SCENES: Mapping[str, Callable[[World], AbstractContextManager[None]]] = MappingProxyType(
+    {
+        "NATS is away": World.without_quorum,
+        "Who is waiting?": World.with_a_waiter,
+        "Dead letters": World.with_a_dead_letter,
+    }
+)
+"""What has happened when a section is read, and is over when it has been."""
 
 # What is left when NATS loses the beginning of a restore: the CLI's server may be told that another
 # one restores before it is told on which subject that listens. Then both are done again.
@@ -27,8 +37,6 @@ admin stream rm EVENTS --force
 wanted=$(jq '{config, state}' events-backup/backup.json)
 admin request --no-templates '$JS.API.STREAM.RESTORE.EVENTS' "$wanted"
 """
-_LOST_BEGINNING = "no responders"
-_RESTORES = 5
 _RESTORES_AT_ONCE = (2, 14)
 """Older servers delete what a second restore has made when they give up on the first."""
 
@@ -37,14 +45,16 @@ class Reading:
     """Does what the blocks say, each once, with everything before it.
 
     What `kubectl` would do to pods is done to processes. Commands that go on until Ctrl-C are ended
-    when they have shown what the block after them shows. What agents see of a deletion and of a
-    restored stream is kept for tests.
+    when they have shown what the block after them shows. What agents see of deletions, and cursors
+    of before and after the backup, are kept for tests.
     """
 
     def __init__(self, world: World, steps: list[Block]) -> None:
         self.world = world
-        self.heard_again: list[Any] = []
-        self.cursor = ""
+        self.heard: dict[str, list[Any]] = {}
+        self.cursors: list[str] = []
+        self._section = ""
+        self._scene = ExitStack()
         self._steps = steps
         self._outputs: list[str] = []
         self._functions = ""
@@ -72,6 +82,11 @@ class Reading:
         return self.world
 
     def _do(self, block: Block) -> str:
+        if block.section != self._section:
+            self._scene.close()
+            self._section = block.section
+            if (scene := _SCENES.get(block.section)) is not None:
+                self._scene.enter_context(scene(self.world))
         if block.language == "console":
             return self._on_kubernetes(block)
         if block.language != "bash":
@@ -82,30 +97,20 @@ class Reading:
                 self._type(_BROKEN_RESTORE)
         if _FUNCTION.match(block.text):
             self._functions += block.text
-        if block.section == _WITHOUT_QUORUM:
-            self.world.lose_quorum()
-        if block.section == _DEAD_LETTERS and self._steps[self._steps.index(block) - 1].section != (
-            _DEAD_LETTERS
-        ):
-            self.world.fail()
         printed = self._listen(block) if _LIVE.search(block.text) else self._run(block)
-        if block.section == _WITHOUT_QUORUM:
-            self.world.heal()
-        if "consumer rm" in block.text:
-            self.heard_again = self.world.agent("coder-1").events("tests_failing")
-        if "stream backup" in block.text:
-            self.cursor = self.world.agent("reader").wait(since="now")["next_cursor"]
+        for deletion in ("subscriptions delete", "consumer rm"):
+            if deletion in block.text:
+                self.heard[deletion] = self.world.agent("coder-1").events("tests_failing")
+        if "backup stream" in block.text:
+            before = self.world.agent("reader").wait(since="now")["next_cursor"]
+            after = self.world.agent("tester-1").publish("tests_failing", {"failures": 9})["cursor"]
+            self.cursors = [before, after]
         return printed
 
     def _run(self, block: Block) -> str:
-        """Type a block; one that restores again, as the guide says, if NATS lost the beginning."""
-        for _ in range(_RESTORES if "stream restore" in block.text else 0):
-            try:
-                return self._type(block.text)
-            except AssertionError as error:
-                if _LOST_BEGINNING not in str(error):
-                    raise
-        return self._type(block.text)
+        if "backup restore" not in block.text:
+            return self._type(block.text)
+        return restored(lambda: self._type(block.text), lambda: None)
 
     def _type(self, text: str) -> str:
         return typed(self.world, text, self._functions)
@@ -164,7 +169,7 @@ class Reading:
 
 def typed(world: World, text: str, functions: str = "") -> str:
     """Give what a block prints in the shell; it must end well."""
-    text = text.replace("localhost:3001", world.address)
+    text = as_typed(text.replace("localhost:3001", world.address))
     script = f"set -eu -o pipefail\n{functions}\n{text}"
     status, printed = in_terminal(script, world.folder, world.environment)
     assert status == 0, f"{text}\nended with {status}:\n{printed}"

@@ -2,8 +2,10 @@
 
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from nats.js import JetStreamContext, api
 
 from tests.support import asking
 from tests.support.agents import Agent, make_token
-from tests.support.bridges import BridgeProcess
+from tests.support.bridges import BRIDGE, BridgeProcess
 from tests.support.jetstream import on_jetstream
 from tests.support.manifests import Object, Pod, at, of_kind, pods
 from tests.support.natsservers import BRIDGE_LOGIN, OPERATOR_LOGIN, NatsServer, free_port
@@ -27,7 +29,10 @@ _SETTLE_SECONDS = 60.0
 
 
 class World:
-    """A release's NATS servers and bridges, under the names and logins that the chart gives."""
+    """A release's NATS servers and bridges, under the names and logins that the chart gives.
+
+    A single server is no cluster.
+    """
 
     def __init__(self, folder: Path, release: Sequence[Object], *, servers: int = 3) -> None:
         self.folder = folder
@@ -36,6 +41,7 @@ class World:
         self._ending: list[BridgeProcess] = []
         self._outdated = False
         self._agents: list[Agent] = []
+        self._waiting: subprocess.Popen[bytes] | None = None
         self._ports = [free_port() for _ in REPLICAS]
         [nats] = of_kind(release, "StatefulSet")
         self._monitors: list[str] = []
@@ -60,7 +66,8 @@ class World:
             "NATS_ADMIN_PASSWORD": _PASSWORDS["ADMIN_NATS_PASSWORD"],
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "SIDECAR_URL": f"{self.address}/api",
-            "JWT_TOKEN": make_token("operator", project_id=PROJECT),
+            "JWT_TOKEN": make_token("operator", project_id=PROJECT, permissions=["spawn_agents"]),
+            "COLUMNS": "160",
         }
 
     @property
@@ -81,6 +88,7 @@ class World:
         return self
 
     def stop(self) -> None:
+        self._end_waiting()
         for agent in self._agents:
             agent.close()
         for bridge in self._bridges + self._ending:
@@ -101,15 +109,39 @@ class World:
             [made] = tester.subscriptions()
             tester.http.delete(f"/subscriptions/{made['name']}").raise_for_status()
 
-    def fail(self) -> None:
+    @contextmanager
+    def with_a_waiter(self) -> Iterator[None]:
+        """Let an agent wait for something that does not come."""
+        token = make_token("deployer-1", project_id=PROJECT, agent_type="deployer")
+        command = [BRIDGE, "events", "wait", "deploy_approved", "--correlation-id", "build-7"]
+        self._waiting = subprocess.Popen(
+            [*command, "--timeout", "1h"], env=self.environment | {"JWT_TOKEN": token}
+        )
+        eventually(self._is_waited, what="a wait")
+        yield
+        self._end_waiting()
+
+    def _end_waiting(self) -> None:
+        if self._waiting is not None:
+            self._waiting.kill()
+            self._waiting.wait()
+        self._waiting = None
+
+    def _is_waited(self) -> bool:
+        found = self.agent("coder-1").http.get("/agents").json()["agents"]
+        return any(agent["waiting"] for agent in found)
+
+    @contextmanager
+    def with_a_dead_letter(self) -> Iterator[None]:
         """Let a worker reject its work."""
-        coder, packer = self.agent("coder-1"), self.agent("packer-1", "packer")
+        coder, packer = self.agent("coder-1", bridge=1), self.agent("packer-1", "packer")
         wanted = {"data": {"format": "deb"}, "correlation_id": "build-9", "event_id": "package-9"}
         coder.http.post("/events/package_wanted", json=wanted).raise_for_status()
         query = {"group": "packers", "ack": "explicit"}
         leased = packer.wait("package_wanted", timeout=10, **query)["ack_id"]
         rejection = {"ack_ids": [leased], "reason": "no room on the disk"}
         packer.http.post("/deliveries/reject", json=rejection).raise_for_status()
+        yield
 
     def scale(self, replicas: int) -> None:
         """Run so many bridges; those too many live on, as pods do, until their end is awaited."""
@@ -152,11 +184,17 @@ class World:
             server.start()
             self._settle()
 
-    def lose_quorum(self) -> None:
+    @contextmanager
+    def without_quorum(self) -> Iterator[None]:
+        """Let two of three servers be dead."""
         for server in self._servers[1:]:
             server.kill()
         eventually(lambda: not self._ready, within=_SETTLE_SECONDS, what="unreadiness")
         eventually(self._knows_of_no_leader, within=_SETTLE_SECONDS, what="the leader's end")
+        yield
+        for server in self._servers[1:]:
+            server.start()
+        self._settle()
 
     def _knows_of_no_leader(self) -> bool:
         """Whether the server that is left has understood, until which it may not answer at all."""
@@ -167,11 +205,6 @@ class World:
         except (nats.errors.Error, TimeoutError):
             return False
         return cluster is not None and not cluster.leader
-
-    def heal(self) -> None:
-        for server in self._servers[1:]:
-            server.start()
-        self._settle()
 
     def _settle(self) -> None:
         """Wait until the servers store everything together again, and every bridge is ready."""
@@ -216,7 +249,8 @@ class World:
             cluster = f'name: {name}, listen: "127.0.0.1:{port}", routes: [{routes}]'
             monitor = f"127.0.0.1:{free_port()}"
             self._monitors.append(f"http://{monitor}/healthz")
-            config = f'server_name: {folder.name}\nhttp: "{monitor}"\ncluster {{ {cluster} }}\n'
+            config = f'server_name: {folder.name}\nhttp: "{monitor}"\n'
+            config += f"cluster {{ {cluster} }}\n" if servers > 1 else ""
             made.append(NatsServer(folder, config=config + 'include "nats-user.conf"\n'))
         return made
 
