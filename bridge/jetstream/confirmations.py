@@ -11,9 +11,8 @@ from nats.aio.msg import Msg
 
 from bridge.errors import Unavailable
 from bridge.jetstream.connection import Connection
-from bridge.jetstream.natspy import NatsClient
+from bridge.jetstream.natspy import NO_RESPONDERS, NatsClient
 
-NO_RESPONDERS = "503"
 WATCH_SECONDS = 0.1
 
 

@@ -19,10 +19,9 @@ from nats.aio.subscription import Subscription
 from nats.errors import NotJSMessageError
 
 from bridge.errors import Unavailable
-from bridge.jetstream.confirmations import NO_RESPONDERS
 from bridge.jetstream.connection import GOODBYE_SECONDS, Connection
 from bridge.jetstream.message import Message
-from bridge.jetstream.natspy import NatsClient
+from bridge.jetstream.natspy import NO_RESPONDERS, NatsClient
 from bridge.jetstream.pulls import Ended, Pull, ended_by
 
 log = logging.getLogger("bridge.inbox")

@@ -18,6 +18,9 @@ from nats.protocol.parser import ERR_RE, PERMISSIONS_ERR
 log = logging.getLogger("bridge.nats")
 
 ID_HEADER = "Nats-Msg-Id"
+NO_RESPONDERS = "503"
+"""The status of a request that nobody is there for."""
+
 _MESSAGE_ID = ID_HEADER.encode()
 
 Take = Callable[[Msg], None]

@@ -6,6 +6,8 @@ from enum import Enum
 
 from nats.aio.subscription import Subscription
 
+from bridge.jetstream.natspy import NO_RESPONDERS
+
 log = logging.getLogger("bridge.pulls")
 
 
@@ -85,7 +87,7 @@ def ended_by(status: str, description: str) -> Ended:
         return Ended.EMPTY
     if status == "408":
         return Ended.EXPIRED
-    if status == "503" or description.startswith("Consumer Deleted"):
+    if status == NO_RESPONDERS or description.startswith("Consumer Deleted"):
         return Ended.GONE
     if description.startswith(("Batch Completed", "Message Size Exceeds MaxBytes")):
         return Ended.FULL
