@@ -158,10 +158,16 @@ def test_an_ack_id_works_on_every_bridge_and_after_restarts(
     events = leased(worker, count=3)
     assert done(elsewhere, "ack", events[0]["ack_id"])
 
-    def is_known() -> bool:
-        return settle(worker, "release", events[0]["ack_id"]).status_code == 409
+    later = worker.publish("task", {"n": 3})["event_id"]
+    [last] = leased(elsewhere)
 
-    eventually(is_known, what="the first bridge to hear of it", within=5)
+    def hears() -> bool:  # what bridges tell each other is heard in its order
+        [delivery] = worker.http.get(f"/events/{later}").json()["deliveries"]
+        return bool(delivery["leased_until"])
+
+    eventually(hears, what="the first bridge to hear of it")
+    assert settle(worker, "release", events[0]["ack_id"]).status_code == 409
+    assert done(elsewhere, "ack", last["ack_id"])
     first.stop(signal.SIGKILL)
     assert done(elsewhere, "ack", events[1]["ack_id"])
     own_nats.stop()
