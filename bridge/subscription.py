@@ -9,6 +9,7 @@ from typing import Literal, Self, get_args
 from bridge import filters, subjects
 from bridge.errors import FilterInvalid
 from bridge.events import MAX_CORRELATION_CHARACTERS, Event
+from bridge.scopes import Scope
 
 DIGEST_DIGITS = 16
 """Enough that no two of a project's subscriptions ever have the same."""
@@ -28,13 +29,15 @@ class Selection:
     """A project's events of some types, on some topics, that pass a filter; None means any.
 
     `types` and `topics` are sorted and without repeats, and `filter_text` is the filter in its
-    canonical form, so that two requests that mean the same are equal.
+    canonical form, so that two requests that mean the same are equal. `within` is what its reader
+    may see, where that is less than the rest selects.
     """
 
     project: str
     types: tuple[str, ...] | None = None
     topics: tuple[str, ...] | None = None
     filter: filters.Filter = field(default=filters.EVERYTHING, compare=False)
+    within: Scope | None = None
     filter_text: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,6 +64,7 @@ class Selection:
             address.project == self.project
             and (self.types is None or address.event_type in self.types)
             and (self.topics is None or address.topic in self.topics)
+            and (self.within is None or self.within.takes(address.topic, address.event_type))
         )
 
     def is_for(self, alias: str | None) -> bool:
@@ -116,6 +120,7 @@ class Subscription:
             repr(selection.topics),
             selection.filter_text,
             *(() if self.consumer is None else (self.consumer,)),
+            *(() if selection.within is None else (f"within {selection.within}",)),
         )
         digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
         readable = (
@@ -138,6 +143,7 @@ class Subscription:
             "types": ",".join(selection.types) if selection.types else "*",
             "topics": ",".join(selection.topics) if selection.topics else "*",
             "filter": selection.filter_text,
+            "within": None if selection.within is None else str(selection.within),
         }
         return {key: value for key, value in written.items() if value}
 
@@ -148,10 +154,11 @@ class Subscription:
             return None
         try:
             wanted = filters.parse(metadata.get("filter", ""))
-        except FilterInvalid:
+            within = Scope.read(metadata["within"].split()) if "within" in metadata else None
+        except (FilterInvalid, ValueError):
             return None
         types, topics = _names(metadata["types"]), _names(metadata["topics"])
-        selection = Selection(metadata["project"], types, topics, wanted)
+        selection = Selection(metadata["project"], types, topics, wanted, within)
         chosen = (metadata.get(name) for name in ("agent_type", "group", "consumer"))
         return cls(selection, metadata["agent"], *chosen)
 

@@ -33,12 +33,17 @@ def command(*args: str, folder: Path, **settings: str) -> subprocess.CompletedPr
 
 
 def made(*args: str, folder: Path, **settings: str) -> str:
-    """Make a token and give it."""
+    """Make a token and give it; on standard error is what it says, and never itself."""
     settings.setdefault("jwt_secret", SECRET)
     ended = command("token", *args, folder=folder, **settings)
     assert ended.returncode == 0, ended.stderr
-    assert ended.stderr == ""
     (line,) = ended.stdout.splitlines()
+    (told,) = ended.stderr.splitlines()
+    said = jwt.decode(line, options={"verify_signature": False})
+    assert told.startswith(f"bridge: made a token for agent {said['sub']!r}")
+    assert f"of project {said['project_id']!r}; permissions: " in told
+    assert told.endswith(f"; jti {said['jti']}")
+    assert line not in told
     return line
 
 
@@ -109,6 +114,25 @@ def test_a_token_has_what_the_options_say(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("args", "permissions"),
+    [
+        (("--read-only",), []),
+        (("--read-only", "--permission", "wait:testing.*"), ["wait:testing.*"]),
+        (("--read-only", "--permission", "spawn_agents"), ["spawn_agents"]),
+        (("--permission", "publish:testing.*"), ["publish:testing.*"]),
+        (
+            ("--permission", "wait:a", "--permission", "publish:b.c*"),
+            ["publish:b.c*", "wait:a"],
+        ),
+    ],
+)
+def test_permissions_of_a_token(
+    tmp_path: Path, args: tuple[str, ...], permissions: list[str]
+) -> None:
+    assert claims(made("--agent", "a", *args, folder=tmp_path))["permissions"] == permissions
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("2h", 7200), ("7d", 604_800)],
 )
@@ -140,6 +164,22 @@ def test_a_life_out_of_bounds_is_refused(tmp_path: Path, text: str) -> None:
         (("--agent", "a", "--project", "a/b"), "--project: project_id"),
         (("--agent", "a", "--permission", "publish"), "did you mean `publish_events`?"),
         (("--agent", "a", "--permission", "zzz"), "known are `publish_events`, `spawn_agents`"),
+        (("--agent", "a", "--permission", "publish:"), "'publish:' names no topic; behind"),
+        (
+            ("--agent", "a", "--permission", "wait:te*st"),
+            "with `*` for whatever follows at the end",
+        ),
+        (("--agent", "a", "--permission", "read:a.b"), "did you mean `wait:a.b`?"),
+        (("--agent", "a", "--permission", "publsh:a"), "did you mean `publish:a`?"),
+        (("--agent", "a", "--permission", "x:a"), "did you mean `publish:a` or `wait:a`?"),
+        (
+            ("--agent", "a", "--read-only", "--permission", "publish_events"),
+            "--read-only and --permission publish_events contradict",
+        ),
+        (
+            ("--agent", "a", "--permission", "publish:testing", "--read-only"),
+            "--read-only and --permission publish:testing contradict",
+        ),
     ],
 )
 def test_a_wrong_claim_is_refused(tmp_path: Path, args: tuple[str, ...], about: str) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import time
+import uuid
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -55,13 +56,15 @@ class TestMinting:
         answer = common(spawner.http.post("/tokens", json=wanted))
         assert answer.status_code == 201
         minted = answer.json()
-        assert list(minted) == ["token", "agent_id", "agent_type", "project_id", "expires_at"]
+        said = ["token", "agent_id", "agent_type", "project_id", "expires_at", "jti"]
+        assert list(minted) == said
         assert (minted["agent_id"], minted["agent_type"]) == ("coder-1", "python-specialist")
         assert minted["project_id"] == spawner.project
         claims = claims_of(minted["token"])
         assert (claims["sub"], claims["project_id"]) == ("coder-1", spawner.project)
         assert claims["permissions"] == ["publish_events"]
         assert claims["exp"] - claims["iat"] == 600
+        assert claims["jti"] == minted["jti"] == str(uuid.UUID(minted["jti"]))
         assert datetime.fromisoformat(minted["expires_at"]).timestamp() == claims["exp"]
         with as_agent(spawner, minted["token"]) as coder:
             assert coder.post("/events/checkpoint", json={}).status_code == 202

@@ -71,6 +71,7 @@ def serve(
     epilog=examples(
         "export JWT_TOKEN=$(bridge token --agent coder-1 --type python-specialist --ttl 7d)",
         "bridge token --agent boss --permission publish_events --permission spawn_agents",
+        "bridge token --agent viewer --read-only --permission 'wait:testing.*'",
     )
 )
 def token(
@@ -83,18 +84,24 @@ def token(
     permission: Annotated[
         list[str] | None,
         typer.Option(
-            help="publish_events or spawn_agents; repeat for both.", show_default="publish"
+            help="publish_events, spawn_agents, publish:TOPIC.TYPE or wait:TOPIC.TYPE, with '*' at "
+            "the end of a part or without a type; repeat for more.",
+            show_default="publish and wait",
         ),
     ] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="Let it publish nothing.")] = False,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the made-up secret, as for serve.")
     ] = None,
 ) -> None:
-    """Print a signed token for an agent."""
-    from bridge.cli.signing import make  # noqa: PLC0415 - only what the command needs
+    """Print a signed token for an agent, and on standard error what it allows."""
+    from bridge.cli.signing import make, permissions_of  # noqa: PLC0415 - only what is needed
 
     with local_errors():
-        typer.echo(make(agent, agent_type, project, ttl, permission, data_dir))
+        permissions = permissions_of(permission, read_only=read_only)
+        minted = make(agent, agent_type, project, ttl, permissions, data_dir)
+        typer.echo(minted.token)
+        note(f"made {minted.described()}")
 
 
 app.add_typer(events, name="events")

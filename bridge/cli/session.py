@@ -48,18 +48,18 @@ def _own_url() -> str:
 
 @contextmanager
 def session(
-    url: str | None, token: str | None, *, needs: tuple[str, ...] = ()
+    url: str | None, token: str | None, *, needs: tuple[str, ...] = (), project: str = "default"
 ) -> Iterator["EventClient"]:
     """Connect to the bridge; belongs inside `client_errors`.
 
-    `needs` are the permissions of a token that the command has to sign for itself. That nothing
-    answers is told of at once; a connection that was there and is lost, or a bridge that cannot
-    serve for the moment, after `RETRY_SECONDS`.
+    `needs` are the permissions of a token that the command has to sign for itself, in `project`.
+    That nothing answers is told of at once; a connection that was there and is lost, or a bridge
+    that cannot serve for the moment, after `RETRY_SECONDS`.
     """
     from bridge.client import EventClient, Unreachable  # noqa: PLC0415 - the help needs no client
 
     api = find(url).api
-    signed = token or own_token(api, needs).token
+    signed = token or own_token(api, needs, project=project).token
     try:
         with EventClient(api, signed, retry_for=RETRY_SECONDS) as client:
             _check(client, trusted=token is not None)
@@ -134,6 +134,6 @@ def _sign(permissions: tuple[str, ...], project: str, longest: int) -> "MintedTo
     )
     note(
         f"no JWT_TOKEN is set: signed one for agent {agent!r} with this machine's key, good for "
-        f"{written(life)}"
+        f"{written(life)}; jti {minted.jti}"
     )
     return minted

@@ -143,13 +143,14 @@ class SubscriptionInfo:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A signed token and what it says; `expires_at` is RFC 3339 in UTC."""
+    """A signed token and what it says; `expires_at` is RFC 3339 in UTC, it is revoked by `jti`."""
 
     token: str = field(repr=False)
     agent_id: str
     agent_type: str | None
     project_id: str
     expires_at: str
+    jti: str | None = None
 
 
 def made(kind: "type[D]", content: Any, **more: Any) -> "D":

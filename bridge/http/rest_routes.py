@@ -282,6 +282,7 @@ def _token(minted: MintedToken) -> dict[str, Any]:
         "agent_type": minted.agent_type,
         "project_id": minted.project,
         "expires_at": rfc3339(minted.expires_at),
+        "jti": minted.jti,
     }
 
 

@@ -70,7 +70,9 @@ class HintOut(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    about: Literal["project", "event_type", "topic", "filter", "delivered", "position"]
+    about: Literal[
+        "project", "event_type", "topic", "filter", "delivered", "position", "permissions"
+    ]
     message: str = Field(
         examples=['`status:ok` passes none of the 7 events: `status` was "failed" 7 times']
     )
@@ -254,7 +256,11 @@ class TokenRequest(RequestBody):
     agent_id: str = Field(examples=["coder-1"])
     agent_type: str | None = Field(None, examples=["python-specialist"])
     permissions: list[str] | None = Field(
-        None, description="Default: the caller's own without spawn_agents."
+        None,
+        description="Default: the caller's own without spawn_agents. `publish_events`, "
+        "`spawn_agents`, or what they are for: `publish:<topic>`, `publish:<topic>.<event type>` "
+        "and `wait:…` likewise, with `*` at the end of a part.",
+        examples=[["publish:testing.*", "wait:testing"]],
     )
     ttl_seconds: int | None = Field(None, description="Default: the bridge's token life.")
 
@@ -317,6 +323,9 @@ class TokenAnswer(BaseModel):
     agent_type: str | None
     project_id: str
     expires_at: str = Field(examples=[_MOMENT])
+    jti: str = Field(
+        description="What it is revoked by.", examples=["0b1c5f0e-6d5b-4a70-9d5e-2f6c1d1f6a52"]
+    )
 
 
 class Problem(BaseModel):

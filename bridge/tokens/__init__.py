@@ -5,11 +5,14 @@ from bridge.tokens.claims import Principal
 from bridge.tokens.config import KeyConfig
 from bridge.tokens.keys import load_or_create_secret
 from bridge.tokens.minting import MintedToken
+from bridge.tokens.revocations import Revocation, Revocations
 
 __all__ = [
     "KeyConfig",
     "MintedToken",
     "Principal",
+    "Revocation",
+    "Revocations",
     "TokenAuthority",
     "load_or_create_secret",
 ]

@@ -1,5 +1,6 @@
 """The token authority: verifies the tokens of agents and, where it has the key, mints them."""
 
+import logging
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -34,6 +35,9 @@ from bridge.tokens.minting import (
     mint_claims,
     renewed_ttl,
 )
+from bridge.tokens.revocations import Revocations
+
+log = logging.getLogger("bridge.tokens")
 
 MAX_CACHED_TOKENS = 10_000
 
@@ -43,15 +47,24 @@ class TokenAuthority:
 
     The algorithm is the configuration's; a token that names another is refused before any key is
     looked at (RFC 8725 §3.1). Raises `StartError` where the configuration does not hold together.
-    `clock` gives Unix time in seconds.
+    `revoked` are the tokens that are void all the same, by default none. `clock` gives Unix time in
+    seconds.
     """
 
-    def __init__(self, config: KeyConfig, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        config: KeyConfig,
+        revoked: Revocations | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         if found := list(conflicts(config)):
             raise StartError("; ".join(found))
         self._config = config
         self._clock = clock
         self._cache: dict[str, Principal] = {}
+        self.revoked = revoked or Revocations.none()
+        self.revoked.on_change(self._cache.clear)
         # A registry without the other algorithms: not even a bug could make it use one of them.
         self._jws = jwt.PyJWS(algorithms=[config.algorithm])
         self._keys: KeySource
@@ -86,13 +99,16 @@ class TokenAuthority:
     async def verify(self, token: str) -> Principal:
         """Verify signature and claims (RFC 7519 §7.2).
 
-        Raises `TokenInvalid`, `TokenExpired`, or `Unavailable` while the key set cannot be read.
+        Raises `TokenInvalid`, `TokenExpired`, or `Unavailable` while the key set cannot be read, or
+        what is revoked was not.
         """
         await self._keys.renew()
         principal = self.verify_cached(token)
         if principal is None:
             claims = await self._signed_claims(token)
             principal = self._principal(claims)
+            await self.revoked.settle()
+            self.revoked.check(principal)
             self._remember(token, principal)
         return principal
 
@@ -105,9 +121,11 @@ class TokenAuthority:
         permissions: Iterable[str] | None = None,
         ttl_seconds: int | None = None,
         now: float | None = None,
+        by: str = "the operator",
     ) -> MintedToken:
         """Sign a token; None stands for no agent type, the default project, no claim, default TTL.
 
+        It is logged, but for the token itself, with `by` as who asked for it.
         Raises `RequestInvalid` for a value that `verify` would refuse, a lifetime out of bounds,
         or a bridge that has no key to sign with.
         """
@@ -121,7 +139,7 @@ class TokenAuthority:
         claims = mint_claims(agent_id, agent_type, project, permissions)
         claims |= {"iat": issued, "exp": issued + ttl}
         claims |= self._own_names()
-        return MintedToken(
+        minted = MintedToken(
             token=jwt.encode(
                 claims,
                 self._signing_key,
@@ -131,8 +149,12 @@ class TokenAuthority:
             agent_id=claims["sub"],
             agent_type=agent_type,
             project=claims["project_id"],
+            permissions=claims.get("permissions"),
             expires_at=float(claims["exp"]),
+            jti=claims["jti"],
         )
+        log.info("made %s; asked for by %s", minted.described(), by)
+        return minted
 
     def mint_for(
         self,
@@ -152,6 +174,7 @@ class TokenAuthority:
             project=caller.project,
             permissions=granted_permissions(caller, permissions),
             ttl_seconds=ttl_seconds,
+            by=f"agent {caller.agent_id!r}",
         )
 
     def refresh(self, caller: Principal) -> MintedToken:
@@ -165,6 +188,7 @@ class TokenAuthority:
             ttl_seconds=renewed_ttl(
                 caller, default=self._config.default_ttl_seconds, longest=longest
             ),
+            by=f"agent {caller.agent_id!r} itself",
         )
 
     def _remember(self, token: str, principal: Principal) -> None:

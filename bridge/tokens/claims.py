@@ -11,15 +11,15 @@ import jwt
 
 from bridge.errors import TokenInvalid
 from bridge.events import rfc3339
+from bridge.scopes import Scope
+from bridge.tokens.permissions import PUBLISH_EVENTS, SPAWN_AGENTS, publishable, readable
 
-PUBLISH_EVENTS = "publish_events"
-SPAWN_AGENTS = "spawn_agents"
 DEFAULT_PROJECT = "default"
 
 MAX_TOKEN_CHARACTERS = 8192
 MAX_AGENT_ID = 256
 MAX_AGENT_TYPE = 128
-MAX_PERMISSION = 128
+MAX_PERMISSION = 512
 PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 # Control characters, lone surrogates (JSON can carry them, UTF-8 cannot) and the two separators
@@ -43,8 +43,8 @@ class ClaimError(ValueError):
 class Principal:
     """Who calls, as a verified token says.
 
-    `permissions` is None where the token has no such claim. `expires_at` and `issued_at` are Unix
-    times in seconds.
+    `permissions` is None where the token has no such claim, as `jti` (RFC 7519 §4.1.7) is, which
+    tells a token from all others. `expires_at` and `issued_at` are Unix times in seconds.
     """
 
     agent_id: str
@@ -53,11 +53,22 @@ class Principal:
     permissions: frozenset[str] | None
     expires_at: float
     issued_at: float | None
+    jti: str | None = None
+
+    @property
+    def publishes(self) -> Scope:
+        """What this agent may publish."""
+        return publishable(self.permissions)
+
+    @property
+    def reads(self) -> Scope:
+        """What of its project's events this agent may see."""
+        return readable(self.permissions)
 
     @property
     def can_publish(self) -> bool:
-        """Whether this agent may publish; a token without permissions may."""
-        return self.permissions is None or PUBLISH_EVENTS in self.permissions
+        """Whether this agent may publish anything; a token without permissions may."""
+        return bool(self.publishes)
 
     @property
     def can_spawn(self) -> bool:
@@ -107,6 +118,7 @@ def read_principal(claims: Mapping[str, Any]) -> Principal:
         permissions=permission_set(claims["permissions"]) if "permissions" in claims else None,
         expires_at=_expiry(claims.get("exp")),
         issued_at=_moment(claims.get("iat"), "iat"),
+        jti=_text_or_none(claims.get("jti")),
     )
 
 
@@ -188,6 +200,10 @@ def permission_set(value: object) -> frozenset[str]:
             " out to give no list at all",
         )
     return frozenset(_permissions(entries))
+
+
+def _text_or_none(value: object) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _not_a_token(token: str) -> TokenInvalid:

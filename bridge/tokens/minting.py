@@ -1,14 +1,15 @@
 """The rules of minting: who may give which token to whom, and for how long."""
 
-from collections.abc import Iterable
+import uuid
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.errors import Forbidden, RequestInvalid
+from bridge.events import rfc3339
 from bridge.tokens.claims import (
     MAX_AGENT_ID,
     MAX_AGENT_TYPE,
-    SPAWN_AGENTS,
     ClaimError,
     Principal,
     optional_name,
@@ -16,25 +17,47 @@ from bridge.tokens.claims import (
     project_id,
     required_name,
 )
+from bridge.tokens.permissions import (
+    SPAWN_AGENTS,
+    WAIT,
+    Permissions,
+    check_scopes,
+    exceeding,
+    readable,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class MintedToken:
-    """A new token and what it says; `expires_at` is a Unix time in seconds."""
+    """A new token and what it says; `expires_at` is a Unix time in seconds.
+
+    `permissions` is None where it has no list of them. By its `jti` it is revoked.
+    """
 
     token: str = field(repr=False)
     agent_id: str
     agent_type: str | None
     project: str
+    permissions: Sequence[str] | None
     expires_at: float
+    jti: str
+
+    def described(self) -> str:
+        """Say, for a log, whose token it is and what it allows; never the token."""
+        kind = f" ({self.agent_type})" if self.agent_type else ""
+        may = "no list of them" if self.permissions is None else ", ".join(self.permissions)
+        return (
+            f"a token for agent {self.agent_id!r}{kind} of project {self.project!r}; permissions: "
+            f"{may or 'none'}; expires {rfc3339(self.expires_at)}; jti {self.jti}"
+        )
 
 
 def granted_permissions(caller: Principal, wanted: Iterable[str] | None) -> frozenset[str]:
     """Say which permissions the caller's new agent gets.
 
     Without a wish these are the caller's own except `spawn_agents`, so that spawning does not
-    spread by default. Raises `Forbidden` where the caller may not spawn or does not have all that
-    it wants to give.
+    spread by default. Raises `Forbidden` where the caller may not spawn, or where the new agent
+    could do anything that the caller cannot.
     """
     if caller.permissions is None or not caller.can_spawn:
         raise Forbidden(
@@ -45,13 +68,20 @@ def granted_permissions(caller: Principal, wanted: Iterable[str] | None) -> froz
     if wanted is None:
         return caller.permissions - {SPAWN_AGENTS}
     asked = _checked(wanted)
-    extra = sorted(asked - caller.permissions)
-    if extra:
-        allowed = sorted(caller.permissions)
+    allowed = sorted(caller.permissions)
+    if extra := exceeding(asked, caller.permissions):
         raise Forbidden(
             f"you cannot give permissions that you do not have: {', '.join(extra)};"
             f" allowed: {', '.join(allowed)}",
             extra=extra,
+            allowed=allowed,
+        )
+    if not caller.reads.includes(readable(asked)):
+        mine = [WAIT + each for each in caller.reads.written()]
+        raise Forbidden(
+            f"without a permission {WAIT}… the new token could read everything, which yours cannot;"
+            f" give it yours as well, or less: {', '.join(mine)}",
+            extra=[],
             allowed=allowed,
         )
     return asked
@@ -85,6 +115,7 @@ def mint_claims(
         claims: dict[str, Any] = {
             "sub": required_name(agent_id, "agent_id", MAX_AGENT_ID),
             "project_id": project_id(project),
+            "jti": str(uuid.uuid4()),
         }
         kind = optional_name(agent_type, "agent_type", MAX_AGENT_TYPE)
         granted = None if permissions is None else permission_set(permissions)
@@ -97,8 +128,12 @@ def mint_claims(
     return claims
 
 
-def _checked(wanted: Iterable[str]) -> frozenset[str]:
+def _checked(wanted: Iterable[str]) -> Permissions:
     try:
-        return permission_set(wanted)
+        permissions = permission_set(wanted)
+        check_scopes(permissions)
     except ClaimError as error:
         raise RequestInvalid(str(error), field=error.claim) from error
+    except ValueError as error:
+        raise RequestInvalid(f"permission {error}", field="permissions") from error
+    return permissions

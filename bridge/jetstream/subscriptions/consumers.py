@@ -257,6 +257,7 @@ def _describe(subscription: Subscription) -> str:
         f"{subscription.owner}, subscribed to {', '.join(selection.types or ('any type',))}",
         f"on {', '.join(selection.topics)}" if selection.topics else "",
         f"where {selection.filter_text}" if selection.filter else "",
+        f"within {selection.within}" if selection.within else "",
     ]
     return " ".join(part for part in parts if part)[:1024]
 
