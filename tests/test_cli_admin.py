@@ -165,6 +165,8 @@ def test_the_doctor_on_tokens(shell: Shell, agents: Agents) -> None:
     assert soon.keys() == {"expiry"}
     forged = findings(shell, JWT_TOKEN=make_token("a", secret="b" * 40))
     assert "AUTH_001" in forged["accepted"]
+    narrow = agents("narrow", permissions=["publish:testing.*"]).token
+    assert findings(shell, status=0, JWT_TOKEN=narrow) == {}
     quiet = findings(shell, JWT_TOKEN=agents("quiet", permissions=["spawn_agents"]).token)
     assert "publish_events" in quiet["permissions"]
 

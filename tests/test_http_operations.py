@@ -200,11 +200,13 @@ class TestDescription:
     @pytest.mark.parametrize(
         ("path", "method", "statuses"),
         [
-            ("/api/events", "get", "200 400 401 429 503"),
+            ("/api/events", "get", "200 400 401 403 429 503"),
             ("/api/events", "post", "202 400 401 403 413 429 503"),
             ("/api/events/{event_type}", "post", "200 202 400 401 403 413 429 503"),
-            ("/api/events/wait", "get", "200 400 401 404 413 429 503"),
-            ("/api/events/wait/{event_types}", "get", "200 400 401 404 413 429 503"),
+            ("/api/events/wait", "get", "200 400 401 403 404 413 429 503"),
+            ("/api/events/wait/{event_types}", "get", "200 400 401 403 404 413 429 503"),
+            ("/api/events/stream", "get", "200 400 401 403 429 503"),
+            ("/api/events/explain", "get", "200 400 401 403 429 503"),
             ("/api/subscriptions", "get", "200 401 429 503"),
             ("/api/subscriptions/{name}", "delete", "204 401 404 429 503"),
             ("/api/deliveries/ack", "post", "200 400 401 403 409 413 429 503"),

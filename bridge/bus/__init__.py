@@ -7,6 +7,7 @@ leasing   what an agent says of deliveries that are leased to it
 history   read what is retained, either way
 streams   every event as it comes, from a position on, without an end
 explaining, directory, presence   why nothing came; what there is; who is there
+rights    what of all this an agent may see
 """
 
 import uuid
@@ -21,12 +22,13 @@ from bridge.bus.overview import Health, Overview
 from bridge.bus.ports import Store
 from bridge.bus.presence import Presence
 from bridge.bus.publish import Publications, Receipt
+from bridge.bus.rights import readable
 from bridge.bus.streams import Streams, Tidings
 from bridge.bus.wait import WaitQuery, WaitResult, Waits
 from bridge.catalog import Catalog
 from bridge.errors import RequestInvalid
 from bridge.events import NewEvent
-from bridge.subscription import Deliver
+from bridge.subscription import Deliver, Selection
 from bridge.tokens import Principal
 
 __all__ = [
@@ -91,6 +93,8 @@ class Bus:
         Repeated with the same event ID it stores nothing, and waits again. Raises as `publish` and
         `wait` do.
         """
+        replies = Selection(principal.project, query.types, query.topics, query.filter)
+        replies = readable(principal, replies)
         if not new.correlation_ids:
             new = replace(new, correlation_id=str(uuid.uuid4()))
         receipt = await self.publish(principal, new)
@@ -100,7 +104,7 @@ class Bus:
                 "to be for it; ask again with another event_id",
                 field="event_id",
             )
-        return receipt, await self._waits.replies(receipt, query)
+        return receipt, await self._waits.replies(principal, replies, receipt, query)
 
     def drain(self) -> None:
         """End every wait now, with what it has, and every stream; later ones do not wait."""

@@ -10,10 +10,11 @@ from bridge import subjects
 from bridge.bus.overview import Overview
 from bridge.bus.ports import Store, SubscriptionState
 from bridge.bus.presence import Presence
+from bridge.bus.rights import may_hear_of, may_see, retained_types
 from bridge.catalog import Catalog
 from bridge.errors import NotFound
 from bridge.events import Event, rfc3339
-from bridge.subscription import Subscription
+from bridge.subscription import Selection, Subscription
 from bridge.tokens import Principal
 
 
@@ -31,7 +32,7 @@ class Directory:
     async def catalog(self, principal: Principal) -> dict[str, Any]:
         """List topics, event types and agent types, and how many events of each are retained."""
         await self._store.log.catch_up()
-        retained = self._store.log.mirror.types(principal.project)
+        retained = await retained_types(self._store.log, principal)
         catalog = self._catalog
         return {
             "topics": [{"name": name, **asdict(one)} for name, one in catalog.topics.items()],
@@ -57,6 +58,7 @@ class Directory:
     async def agents(self, principal: Principal) -> dict[str, Any]:
         """Say who was seen in the last hour or has subscriptions, and who waits for what now.
 
+        Another's wait that names what the asker may not read is left out.
         Every bridge is asked; `bridges` says how many answered. Raises Unavailable.
         """
         project = principal.project
@@ -84,6 +86,9 @@ class Directory:
                 found = agent(name, kind)
                 found["last_seen"] = max(found["last_seen"] or "", rfc3339(at))
             for wait in answer["waiting"]:
+                asked = Selection(project, _names(wait["types"]), _names(wait["topics"]))
+                if wait["agent_id"] != principal.agent_id and not may_hear_of(principal, asked):
+                    continue
                 shown = {key: wait[key] for key in ("types", "topics", "filter", "group")}
                 shown |= {"subscription": wait["subscription"], "since": rfc3339(wait["since"])}
                 agent(wait["agent_id"], wait["agent_type"])["waiting"].append(shown)
@@ -108,7 +113,7 @@ class Directory:
         log = self._store.log
         await log.catch_up()
         stored = log.mirror.by_id(principal.project, event_id)
-        if stored is None:
+        if stored is None or not may_see(principal, stored.event):
             name = event_id if subjects.NAME.match(event_id) else "{event_type}"
             raise NotFound(
                 f"no event {event_id[:80]!r} is retained in this project; GET /api/events lists "
@@ -124,13 +129,14 @@ class Directory:
     ) -> list[list[dict[str, Any]]]:
         """Say of each event what became of it for each subscription that it is for.
 
-        Raises Unavailable.
+        Another's that names what the asker may not read is left out. Raises Unavailable.
         """
         project = principal.project
         wanting = {
             name: one
             for name, one in self._store.subscribers.of_project(project)
-            if any(one.selection.accepts(event) for event in events)
+            if (one.agent == principal.agent_id or may_hear_of(principal, one.selection))
+            and any(one.selection.accepts(event) for event in events)
         }
         states = await self._store.subscriptions.states(list(wanting))
         dead = await self._overview.dead_letters(project) if wanting else set()
@@ -175,6 +181,11 @@ class Directory:
             "delivered_at": at,
             "leased_until": rfc3339(until) if until and told == "delivered" else None,
         }
+
+
+def _names(told: Sequence[str]) -> tuple[str, ...] | None:
+    """Read what a bridge tells of a wait's types or topics."""
+    return None if list(told) == ["*"] else tuple(told)
 
 
 def _began_behind(state: SubscriptionState | None, event: Event) -> bool:

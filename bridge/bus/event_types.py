@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 
 from bridge.bus.ports import EventLog
+from bridge.bus.rights import limit_of
 from bridge.catalog import Catalog
 from bridge.errors import EventInvalid, Unavailable
 from bridge.suggest import did_you_mean, slips
+from bridge.tokens import Principal
 
 MAX_SEEN = 10_000
 LOOKED_AT = 20
@@ -41,8 +43,12 @@ class EventTypes:
         if len(self._seen) > MAX_SEEN:
             del self._seen[next(iter(self._seen))]
 
-    def suspicions(self, project: str, event_types: Iterable[str]) -> dict[str, str]:
-        """Give warnings of types that are new to a project and one slip away from a known one."""
+    def suspicions(self, principal: Principal, event_types: Iterable[str]) -> dict[str, str]:
+        """Give warnings of types that are new to a project and one slip away from a known one.
+
+        Whoever may not read everything is told of none but the catalogue's.
+        """
+        project = principal.project if limit_of(principal) is None else None
         new = [each for each in dict.fromkeys(event_types) if not self._is_known(project, each)]
         return {
             each: f"no event of the type `{each}` was known; did you mean `{meant}`?"
@@ -50,11 +56,15 @@ class EventTypes:
             if (meant := self._meant(project, each)) is not None
         }
 
-    def _meant(self, project: str, event_type: str) -> str | None:
+    def _meant(self, project: str | None, event_type: str) -> str | None:
         return next((each for each in slips(event_type) if self._is_known(project, each)), None)
 
-    def _is_known(self, project: str, event_type: str) -> bool:
-        if event_type in self._listed or (project, event_type) in self._seen:
+    def _is_known(self, project: str | None, event_type: str) -> bool:
+        if event_type in self._listed:
+            return True
+        if project is None:
+            return False
+        if (project, event_type) in self._seen:
             return True
         try:
             return self._log.mirror.has_type(project, event_type)

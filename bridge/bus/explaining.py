@@ -9,11 +9,14 @@ from typing import Any
 
 from bridge import filters
 from bridge.bus.ports import EventLog
+from bridge.bus.rights import limit_of, retained_types, spelled
 from bridge.catalog import Catalog
 from bridge.events import EVENT_FIELDS, Event
 from bridge.filters import EVERYTHING, Filter
+from bridge.scopes import Scope
 from bridge.subscription import Selection
 from bridge.suggest import nearest, slips
+from bridge.tokens import Principal
 
 LOOKED_AT = 200
 """Of so many events, the newest, a wait that got none is told what its filter found."""
@@ -43,10 +46,12 @@ class Findings:
     """What is retained of what a selection asks for, from its widest part to the whole.
 
     `of_types` are the newest events of its types, `on_topics` those that are on its topics too, and
-    `passing` those that pass its filter as well. `by_type` counts everything that is retained.
+    `passing` those that pass its filter as well. `by_type` counts everything that is retained. All
+    of it is within `limit`, what the asker may read, which is None without a limit.
     """
 
     selection: Selection
+    limit: Scope | None
     by_type: Mapping[str, int]
     of_types: Sequence[Event]
     on_topics: Sequence[Event]
@@ -61,10 +66,12 @@ class Explaining:
         self._log = log
         self._catalog = catalog
 
-    async def find(self, selection: Selection, most: int = LOOKED_AT) -> Findings:
+    async def find(
+        self, principal: Principal, selection: Selection, most: int = LOOKED_AT
+    ) -> Findings:
         """Look at what is retained. Raises Unavailable before it was read."""
-        log = self._log
-        widest = replace(selection, topics=None, filter=EVERYTHING)
+        log, limit = self._log, limit_of(principal)
+        widest = replace(selection, topics=None, filter=EVERYTHING, within=limit)
         events: list[Event] = []
         more = False
         for stored in log.mirror.backwards(widest, log.now()):
@@ -78,13 +85,13 @@ class Explaining:
         topics = selection.topics
         on_topics = [event for event in events if topics is None or event.topic in topics]
         passing = [event for event in on_topics if selection.passes(event)]
-        by_type = log.mirror.types(selection.project)
-        return Findings(selection, by_type, events, on_topics, passing, not more)
+        by_type = await retained_types(log, principal)
+        return Findings(selection, limit, by_type, events, on_topics, passing, not more)
 
-    async def explain(self, selection: Selection) -> dict[str, Any]:
+    async def explain(self, principal: Principal, selection: Selection) -> dict[str, Any]:
         """Say what is retained for a selection, with counts, samples and hints."""
         await self._log.catch_up()
-        found = await self.find(selection, EXPLAINED)
+        found = await self.find(principal, selection, EXPLAINED)
         return {
             "retained": sum(found.by_type.values()),
             "of_types": len(found.of_types),
@@ -97,9 +104,13 @@ class Explaining:
 
     def hints(self, found: Findings) -> list[Hint]:
         """Say what keeps events from this selection: nothing, where some match."""
+        limit = [] if found.limit is None else [_limited(found.limit)]
+        return [*self._hints(found), *limit]
+
+    def _hints(self, found: Findings) -> list[Hint]:
         selection = found.selection
         if not found.by_type:
-            return [_nothing(selection.project)]
+            return [] if found.limit is not None else [_nothing(selection.project)]
         hints = [
             self._no_such_type(name, found.by_type)
             for name in selection.types or ()
@@ -139,6 +150,14 @@ def _nothing(project: str) -> Hint:
         "project",
         f"nothing at all is retained in the project `{project}`, which is what your token says; "
         "publishers with a token of another project are not heard here",
+    )
+
+
+def _limited(limit: Scope) -> Hint:
+    return Hint(
+        "permissions",
+        f"your token may read {spelled(limit)} alone; other events are neither given nor told of",
+        {"allowed": limit.written()},
     )
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from bridge.bus.lean import ALL_FIELDS, Fields, Room
 from bridge.bus.ports import EventLog, StoredEvent
 from bridge.bus.positions import locate
+from bridge.bus.rights import readable
 from bridge.cursors import write_cursor
 from bridge.events import Event
 from bridge.subscription import Selection
+from bridge.tokens import Principal
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """As much as a durable subscription is given at once; a bridge may write many answers."""
@@ -88,29 +90,29 @@ class History:
     def __init__(self, log: EventLog) -> None:
         self._log = log
 
-    async def show(self, query: HistoryQuery) -> HistoryResult:
-        """Show retained events. Raises CursorInvalid or Unavailable."""
-        log, project = self._log, query.selection.project
+    async def show(self, principal: Principal, query: HistoryQuery) -> HistoryResult:
+        """Show retained events. Raises Forbidden, CursorInvalid or Unavailable."""
+        log, selection = self._log, readable(principal, query.selection)
         await log.catch_up()
         lower = upper = None
         if query.since is not None:
-            lower = (await locate(log, project, query.since)).sequence
+            lower = (await locate(log, principal, query.since)).sequence
         if query.until is not None:
-            upper = (await locate(log, project, query.until)).sequence
+            upper = (await locate(log, principal, query.until)).sequence
         mirror, now = log.mirror, log.now()
         first = mirror.first_sequence - 1 if lower is None else lower
         last = log.last_sequence if upper is None else upper
         newest = None
         if query.latest:
-            newest = await _newest(mirror.backwards(query.selection, now, first, last))
+            newest = await _newest(mirror.backwards(selection, now, first, last))
         room = None if query.max_bytes is None else Room(query.max_bytes, query.fields)
         filling = Filling(query.limit, among=newest, room=room)
         events = filling.events
         if query.newest_first:
-            await filling.take(mirror.backwards(query.selection, now, first, last))
+            await filling.take(mirror.backwards(selection, now, first, last))
             edge = events[-1].sequence - 1 if events else first
         else:
-            await filling.take(mirror.forwards(query.selection, first, now, last))
+            await filling.take(mirror.forwards(selection, first, now, last))
             edge = events[-1].sequence if filling.full else last
         return HistoryResult(events, filling.full, write_cursor(mirror.epoch, edge))
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.bus.ports import LeaseHandle, Store
+from bridge.bus.rights import may_see
 from bridge.errors import BridgeError, Forbidden, LeaseEnded, NotFound, RequestInvalid
 from bridge.events import rfc3339
 from bridge.subscription import Subscription
@@ -100,7 +101,7 @@ class Leasing:
         settled = Settled()
         for event_id in event_ids:
             entry = self._log.mirror.by_id(principal.project, event_id)
-            if entry is None:
+            if entry is None or not may_see(principal, entry.event):
                 told = f"no retained event of this project has the ID {event_id[:80]!r}"
                 settled.failed.append(
                     {"event_id": event_id, "code": NotFound.code, "message": told}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bridge.bus.ports import LeaseBook, Store, SubscriptionState
+from bridge.bus.rights import all_of, may_hear_of
 from bridge.cursors import write_cursor
 from bridge.errors import NotFound
 from bridge.events import DELIVERY_FAILED
@@ -106,7 +107,8 @@ class Overview:
     async def status(self, principal: Principal) -> dict[str, Any]:
         """Sum up what the project's events and subscriptions are like right now.
 
-        What another bridge has stored may be half a second late.
+        Of events, those that the agent may read. What another bridge has stored may be half a
+        second late.
         Raises Unavailable before the stream was read for the first time.
         """
         log = self._store.log
@@ -116,7 +118,7 @@ class Overview:
         types: Counter[str] = Counter()
         agents: dict[str, str] = {}
         newest = oldest = None
-        for entry in mirror.forwards(Selection(principal.project), 0, now):
+        for entry in mirror.forwards(all_of(principal), 0, now):
             if entry is None:
                 await asyncio.sleep(0)
                 continue
@@ -167,5 +169,6 @@ class Overview:
 
 def _may_see(principal: Principal, subscription: Subscription) -> bool:
     return subscription.selection.project == principal.project and (
-        principal.can_spawn or subscription.agent == principal.agent_id
+        subscription.agent == principal.agent_id
+        or (principal.can_spawn and may_hear_of(principal, subscription.selection))
     )

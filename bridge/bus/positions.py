@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bridge.bus.ports import EventLog, Retained
+from bridge.bus.rights import may_see
 from bridge.cursors import looks_like_cursor, read_cursor
 from bridge.errors import CursorInvalid, Unavailable
 from bridge.events import Gap
+from bridge.tokens import Principal
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -23,11 +25,13 @@ class Position:
     gap: Gap | None = None
 
 
-async def locate(log: EventLog, project: str, text: str) -> Position:
+async def locate(log: EventLog, principal: Principal, text: str) -> Position:
     """Find a position: a cursor, `earliest`, `now`, an RFC 3339 time or an event ID.
 
-    A time without an offset is UTC. Raises CursorInvalid for anything else.
+    A time without an offset is UTC. Raises CursorInvalid for anything else, such as an event that
+    the agent may not see.
     """
+    project = principal.project
     if text == "earliest":
         return Position(log.mirror.first_sequence - 1)
     if text == "now":
@@ -36,16 +40,16 @@ async def locate(log: EventLog, project: str, text: str) -> Position:
         return await _at_cursor(log, project, text)
     if _DATE.match(text):
         return _at_time(log.mirror, project, text)
-    return await _at_event(log, project, text)
+    return await _at_event(log, principal, text)
 
 
-async def _at_event(log: EventLog, project: str, text: str) -> Position:
+async def _at_event(log: EventLog, principal: Principal, text: str) -> Position:
     """Find an event by its ID; one that looks like a bridge's own was there and is gone."""
-    entry = log.mirror.by_id(project, text)
+    entry = log.mirror.by_id(principal.project, text)
     if entry is None:  # another replica may have stored it a moment ago
         await see(log, await log.ask_end())
-        entry = log.mirror.by_id(project, text)
-    if entry is not None:
+        entry = log.mirror.by_id(principal.project, text)
+    if entry is not None and may_see(principal, entry.event):
         return Position(entry.event.sequence)
     if _UUID.fullmatch(text):
         return Position(log.mirror.first_sequence - 1, Gap("evicted", None))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from bridge.bus.event_types import EventTypes
 from bridge.bus.ports import Confirmation, Publication, Store
+from bridge.bus.rights import spelled
 from bridge.catalog import Catalog
 from bridge.cursors import write_cursor
 from bridge.errors import (
@@ -70,7 +71,7 @@ class Publications:
         Raises Forbidden, Unavailable (it may or may not be stored) or EventTooLarge.
         """
         self._authorise(principal, new)
-        suspicions = self._types.suspicions(principal.project, (new.event_type,))
+        suspicions = self._types.suspicions(principal, (new.event_type,))
         ready = self._ready(principal, new, suspicions)
         try:
             return await self._publish(ready)
@@ -96,7 +97,7 @@ class Publications:
             self._authorise(principal, new)
         named = [new if new.event_id else replace(new, event_id=_new_id()) for new in events]
         types = (new.event_type for new in named)
-        suspicions = self._types.suspicions(principal.project, types)
+        suspicions = self._types.suspicions(principal, types)
         ready = []
         for index, new in enumerate(named):
             ready.append(self._checked(principal, new, suspicions, index))
@@ -109,10 +110,19 @@ class Publications:
         return [each for each in stored if isinstance(each, Receipt)]
 
     def _authorise(self, principal: Principal, new: NewEvent) -> None:
-        if not principal.can_publish:
+        scope = principal.publishes
+        if not scope:
             raise Forbidden(
                 "this token may not publish: its permissions lack `publish_events`",
                 missing="publish_events",
+            )
+        topic = self._topic(new)
+        if not scope.takes(topic, new.event_type):
+            left_out = "" if new.topic else ", where it goes if `topic` is left out"
+            raise Forbidden(
+                f"this token may publish {spelled(scope)} alone, and not `{new.event_type}` on "
+                f"topic `{topic}`{left_out}",
+                allowed=scope.written(),
             )
         own = (None, principal.agent_id, principal.agent_type)
         if self._strict and new.publisher not in own:
@@ -181,7 +191,6 @@ class Publications:
 
     def _stamp(self, principal: Principal, new: NewEvent) -> Event:
         """Complete an event with what its publisher cannot choose and what it left out."""
-        topic = new.topic or self._catalog.topic_of(new.event_type) or DEFAULT_TOPIC
         ids = new.correlation_ids
         return Event(
             event_id=new.event_id or _new_id(),
@@ -190,7 +199,7 @@ class Publications:
             agent_id=principal.agent_id,
             agent_type=principal.agent_type,
             project=principal.project,
-            topic=topic,
+            topic=self._topic(new),
             data=new.data,
             correlation_id=ids[0] if ids else None,
             priority=new.priority,
@@ -203,6 +212,9 @@ class Publications:
             cursor="",
             correlation_ids=ids,
         )
+
+    def _topic(self, new: NewEvent) -> str:
+        return new.topic or self._catalog.topic_of(new.event_type) or DEFAULT_TOPIC
 
     async def _stored_first(self, event: Event, sequence: int) -> Event | None:
         """Give the event that was stored under the same ID, None if it is retained no more."""

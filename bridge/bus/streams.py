@@ -42,7 +42,7 @@ class Streams:
         """Tell of events until the bridge drains. Raises CursorInvalid or Unavailable."""
         log = self._log
         await log.catch_up()
-        position = await locate(log, selection.project, since)
+        position = await locate(log, principal, since)
         after, mirror = position.sequence, log.mirror
         with self._presence.waiting(principal, selection, None):
             yield Tidings(write_cursor(mirror.epoch, after), gap=position.gap)

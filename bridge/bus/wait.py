@@ -15,6 +15,7 @@ from bridge.bus.ports import Delivery, HasRoom, Left, Store
 from bridge.bus.positions import locate, see
 from bridge.bus.presence import Presence
 from bridge.bus.publish import Receipt
+from bridge.bus.rights import readable
 from bridge.catalog import Catalog
 from bridge.cursors import write_cursor
 from bridge.errors import Unavailable
@@ -132,9 +133,12 @@ class Waits:
         """Whether every wait is to end now, with what it has, and later ones are not to wait."""
 
     async def wait(self, principal: Principal, query: WaitQuery) -> WaitResult:
-        """Wait for events. Raises RequestInvalid, CursorInvalid, NotFound or Unavailable."""
+        """Wait for events.
+
+        Raises Forbidden, RequestInvalid, CursorInvalid, NotFound or Unavailable.
+        """
         selection = self.selection(principal, query)
-        left = self._until(asyncio.get_running_loop().time() + query.timeout)
+        left = self._until(query)
         warnings = await self._leasing.done(principal, query.done)
         subscription = None
         if query.since is None:
@@ -147,27 +151,35 @@ class Waits:
             )
         with self._presence.waiting(principal, selection, subscription):
             if subscription is None:
-                found = await self._since(selection, query, query.since or "", left)
+                found = await self._since(principal, selection, query, query.since or "", left)
             else:
                 found = await self._durable(subscription, query, left)
         hints = None
         if not found.events and found.gap is None:
-            hints = tuple(await self._hints(selection, subscription))
+            hints = tuple(await self._hints(principal, selection, subscription))
         return replace(found, warnings=(*warnings, *found.warnings), hints=hints)
 
     def selection(self, principal: Principal, query: WaitQuery) -> Selection:
-        """Say which events a wait is for: by default those on its agent type's topics."""
+        """Say which events a wait is for: by default those on its agent type's topics.
+
+        Raises Forbidden where it names what the agent may not read.
+        """
         topics = query.topics
         if query.types is None and not query.any_type and topics is None:
             subscribed = self._catalog.topics_of(principal.agent_type)
-            topics = None if subscribed is None else tuple(sorted(subscribed))
-        return Selection(principal.project, query.types, topics, query.filter)
+            if subscribed is not None:
+                topics = tuple(sorted(subscribed))
+                topics = principal.reads.among(None, topics)[1] or topics
+        selection = Selection(principal.project, query.types, topics, query.filter)
+        return readable(principal, selection)
 
-    async def _hints(self, selection: Selection, subscription: Subscription | None) -> list[Hint]:
+    async def _hints(
+        self, principal: Principal, selection: Selection, subscription: Subscription | None
+    ) -> list[Hint]:
         """Say why nothing came. To know that is worth no error."""
         try:
             await self._log.catch_up()
-            found = await self._explaining.find(selection)
+            found = await self._explaining.find(principal, selection)
             hints = self._explaining.hints(found)
             if not found.passing:
                 return hints
@@ -184,20 +196,26 @@ class Waits:
             return []
         return [*hints, more]
 
-    async def replies(self, receipt: Receipt, query: WaitQuery) -> WaitResult:
+    async def replies(
+        self, principal: Principal, selection: Selection, receipt: Receipt, query: WaitQuery
+    ) -> WaitResult:
         """Wait for events that carry a published one's correlation ID and come after it.
 
         Raises as `wait` does.
         """
-        event = receipt.event
-        wanted = correlated(query.filter, event.correlation_ids[0])
-        selection = Selection(event.project, query.types, query.topics, wanted)
-        left = self._until(asyncio.get_running_loop().time() + query.timeout)
-        return await self._since(selection, query, receipt.cursor, left)
+        wanted = correlated(selection.filter, receipt.event.correlation_ids[0])
+        selection = replace(selection, filter=wanted)
+        left = self._until(query)
+        return await self._since(principal, selection, query, receipt.cursor, left)
 
-    def _until(self, deadline: float) -> Left:
+    def _until(self, query: WaitQuery) -> Left:
         clock = asyncio.get_running_loop().time
-        return lambda: -inf if self.draining else deadline - clock()
+        deadline = clock() + query.timeout
+
+        def left() -> float:
+            return -inf if self.draining else deadline - clock()
+
+        return left
 
     async def _durable(
         self, subscription: Subscription, query: WaitQuery, left: Left
@@ -258,7 +276,7 @@ class Waits:
 
     async def _passes_behind(self, selection: Selection, sequence: int) -> bool:
         """Tell whether any of what a subscription still has passes its filter."""
-        if not selection.filter:
+        if not selection.filter and selection.within is None:
             return True
         await self._log.catch_up()
         one = Filling(1)
@@ -266,12 +284,17 @@ class Waits:
         return bool(one.events)
 
     async def _since(
-        self, selection: Selection, query: WaitQuery, since: str, left: Left
+        self,
+        principal: Principal,
+        selection: Selection,
+        query: WaitQuery,
+        since: str,
+        left: Left,
     ) -> WaitResult:
         log = self._log
         began = asyncio.get_running_loop().time()
         await log.catch_up()
-        position = await locate(log, selection.project, since)
+        position = await locate(log, principal, since)
         after, gap = position.sequence, position.gap
         mirror = log.mirror
         room = None if query.max_bytes is None else Room(query.max_bytes, query.fields)

@@ -23,6 +23,7 @@ from bridge.cli.session import find, own_token
 from bridge.client import EventClient, Unreachable
 from bridge.client.identity import BridgeUrls, payload
 from bridge.errors import BridgeError, StartError
+from bridge.tokens.permissions import publishable
 
 SECONDS = 5.0
 
@@ -197,7 +198,7 @@ def _permissions(given: Any) -> Finding:
     if given is None:
         return Finding("permissions", True, "publish (the token has no list of them)")
     names = given.split() if isinstance(given, str) else [str(name) for name in given]
-    may = "publish_events" in names
+    may = bool(publishable(frozenset(names)))
     found = ", ".join(names) or "none"
     mend = "have it signed with --permission publish_events, unless this agent only listens"
     return Finding("permissions", may, found, "" if may else mend)

@@ -28,7 +28,7 @@ def directory_routes(bus: Bus, access: Access) -> APIRouter:
 def _events(router: APIRouter, bus: Bus, access: Access) -> None:
     explained: dict[str, Any] = {
         "tags": ["events"],
-        "responses": {200: {"model": schemas.ExplainAnswer}, **problems(400, 401, 429, 503)},
+        "responses": {200: {"model": schemas.ExplainAnswer}, **problems(400, 401, 403, 429, 503)},
         "openapi_extra": {"parameters": described(EXPLAIN)},
     }
 
@@ -42,7 +42,7 @@ def _events(router: APIRouter, bus: Bus, access: Access) -> None:
         """Say what is retained for a wait with these types and filter, and why it gets nothing."""
         exchange_of(request).route = "explain"
         query = explain_query(event_types, request.scope["query_string"])
-        content = await bus.explain(bus.selection(principal, query))
+        content = await bus.explain(principal, bus.selection(principal, query))
         content["timestamp"] = rfc3339(time.time())
         return Response(orjson.dumps(content), media_type="application/json")
 

@@ -141,7 +141,7 @@ def _stream(path: list[dict[str, Any]]) -> dict[str, Any]:
     last = {"name": "Last-Event-ID", "in": "header", "schema": _TEXT}
     last["description"] = "The `id` of the last event that was read: goes on behind it."
     whose = "of some types" if path else "on the topics that the agent's type subscribes to"
-    found = _responses(200, "Events, until the client goes", _TEXT, 400, 401, 429, 503)
+    found = _responses(200, "Events, until the client goes", _TEXT, 400, 401, 403, 429, 503)
     found["200"]["content"] = {"text/event-stream": {"schema": _TEXT}}
     return {
         "tags": ["events"],
@@ -161,7 +161,7 @@ def _fast_paths() -> dict[str, dict[str, Any]]:
     many = {"type": "array", "items": one, "minItems": 1, "maxItems": 1000}
     example = {"data": {"coverage": 91.5}, "correlation_id": "build-7"}
     publish_errors = (400, 401, 403, 413, 429, 503)
-    wait_errors = (400, 401, 404, 413, 429, 503)
+    wait_errors = (400, 401, 403, 404, 413, 429, 503)
     return {
         "/api/events/{event_type}": {
             "post": {

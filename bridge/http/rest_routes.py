@@ -81,7 +81,7 @@ def _history(router: APIRouter, bus: Bus, access: Access) -> None:
     @router.get(
         "/events",
         tags=["events"],
-        responses={200: {"model": schemas.HistoryAnswer}, **problems(400, 401, 429, 503)},
+        responses={200: {"model": schemas.HistoryAnswer}, **problems(400, 401, 403, 429, 503)},
         openapi_extra={"parameters": described(HISTORY)},
     )
     async def history(
@@ -90,7 +90,7 @@ def _history(router: APIRouter, bus: Bus, access: Access) -> None:
         """Show retained events, newest first. Touches no subscription."""
         exchange_of(request).route = "history"
         query = history_query(principal.project, request.scope["query_string"])
-        page = await bus.history(query)
+        page = await bus.history(principal, query)
         form = cloudevents.wanted(exchange_of(request))
         if form is not None:
             events = [cloudevents.cloudevent(event, {}) for event in page.events]
