@@ -34,6 +34,9 @@ COMMANDS = (
     ("doctor",),
     ("demo",),
     ("token",),
+    ("tokens", "revoke"),
+    ("tokens", "revoked"),
+    ("tokens", "restore"),
 )
 CHECKS = [
     *("bridge", "live", "ready", "nats", "stream", "version", "clock"),

@@ -20,6 +20,7 @@ CLIENTS = (EventClient, AsyncEventClient)
 CALLS = (
     *("publish", "publish_many", "wait", "subscribe", "on", "history", "subscriptions"),
     *("delete_subscription", "status", "health", "mint_token", "refresh_token"),
+    *("revoke_tokens", "revoked_tokens", "restore_tokens"),
 )
 
 
@@ -124,6 +125,30 @@ def test_a_token_for_another_agent(bridge: BridgeProcess, agents: Agents, kind: 
     assert claims["permissions"] == ["publish_events"]
     with KINDS[kind](bridge.api, minted.token) as coder:
         assert coder.call("publish", "hello").event_id
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tokens_are_revoked_and_good_again(
+    bridge: BridgeProcess, agents: Agents, kind: str
+) -> None:
+    mine = ["publish_events", "spawn_agents"]
+    token = make_token("boss", project_id=agents.project, permissions=mine)
+    with KINDS[kind](bridge.api, token) as boss:
+        minted = boss.call("mint_token", "coder-1")
+        assert boss.call("revoke_tokens", minted.jti)["revoked_by"] == "boss"
+        before = "2026-01-31T12:00:00Z"
+        revoked = boss.call("revoke_tokens", agent_id="coder-2", issued_before=before)
+        assert revoked["issued_before"] == "2026-01-31T12:00:00.000000Z"
+        assert [each.get("jti") for each in boss.call("revoked_tokens")] == [None, minted.jti]
+        with KINDS[kind](bridge.api, minted.token) as coder:
+            with pytest.raises(errors.TokenInvalid, match="this token was revoked"):
+                coder.call("publish", "hello")
+            boss.call("restore_tokens", minted.jti)
+            assert coder.call("publish", "hello").event_id
+        boss.call("restore_tokens", agent_id="coder-2")
+        with pytest.raises(errors.NotFound, match="no such revocation"):
+            boss.call("restore_tokens", agent_id="coder-2")
+        assert boss.call("revoked_tokens") == []
 
 
 @pytest.mark.parametrize("many", [False, True])

@@ -32,6 +32,7 @@ from tests.test_service import asked
 
 Start = Callable[..., BridgeProcess]
 
+BUCKET = "KV_revoked-EVENTS"
 SECOND_FORM = "$JS.ACK.*.*.EVENTS.>"
 _GRANT = re.compile(r'user: (publish|subscribe) to "([^"]+)"; grant (?:it|"([^"]+)") \(helm')
 _TRACED = re.compile(r" - (cid:\d+) - .*?<<- \[(CONNECT|H?PUB|SUB) (.*)\]")
@@ -86,6 +87,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     agents = Agents(first.start().url)
     try:
         seen = one_bridge(agents) | services(server) | two_bridges(agents, second.start())
+        seen |= revoking(server, agents, second)
         seen["stream updated"] = on_jetstream(server.url, _max_messages)
         server.stop()
         if server_version() >= (2, 14):
@@ -172,6 +174,28 @@ def two_bridges(agents: Agents, second: BridgeProcess) -> dict[str, Any]:
     return seen
 
 
+def revoking(server: NatsServer, agents: Agents, second: BridgeProcess) -> dict[str, Any]:
+    boss = agents("boss", permissions=["spawn_agents"])
+    leaked = agents("leaked", url=second.url, jti="leaked")
+    wish = {"jti": "leaked"}
+    seen = {"revoked": boss.http.post("/tokens/revoked", json=wish).status_code}
+    eventually(lambda: leaked.http.get("/events").status_code == 401, what="the revocation")
+    seen["restored"] = boss.http.request("DELETE", "/tokens/revoked", json=wish).status_code
+    eventually(lambda: leaked.http.get("/events").status_code == 200, what="the token")
+    on_jetstream(server.url, _spoil_bucket)
+    eventually(lambda: on_jetstream(server.url, _bucket_age) == 0, what="the mended bucket")
+    return seen
+
+
+async def _spoil_bucket(jetstream: JetStreamContext) -> None:
+    config = (await jetstream.stream_info(BUCKET)).config
+    await jetstream.update_stream(config.evolve(max_age=3600))
+
+
+async def _bucket_age(jetstream: JetStreamContext) -> float | None:
+    return (await jetstream.stream_info(BUCKET)).config.max_age
+
+
 def _of(verb: str, last: str) -> str:
     return f"$SRV.{verb}.agent-event-bridge.{last}"
 
@@ -195,6 +219,8 @@ def test_the_bridge_does_everything_with_it(run: Run) -> None:
         "deleted": 204,
         "services": [["agent-event-bridge"], [True], [True]],
         "over the other": [0, 1],
+        "revoked": 201,
+        "restored": 204,
         "stream updated": 500,
         "after a restart": [9],
         "ends": [0, 0],
@@ -226,9 +252,12 @@ def test_beyond_its_permissions_the_bridge_only_answers(run: Run) -> None:
 
 @pytest.fixture(scope="module")
 def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
-    """A server with an event in EVENTS and another in a stream that is none of the bridge's."""
+    """A server with an event in EVENTS, another in a stream that is none of the bridge's, and a
+    revocation."""
 
     async def stock(jetstream: JetStreamContext) -> None:
+        await jetstream.add_stream(name=BUCKET, subjects=["$KV.revoked-EVENTS.>"])
+        await jetstream.publish("$KV.revoked-EVENTS.a.jti.b", b"{}")
         for name in ("EVENTS", "OTHER"):
             await jetstream.add_stream(name=name, subjects=[f"{name.lower()}.>"])
             await jetstream.add_consumer(name, durable_name="c", ack_policy=api.AckPolicy.EXPLICIT)
@@ -242,7 +271,7 @@ def stocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
 
 def stock_of(server: NatsServer) -> list[int]:
     async def count(jetstream: JetStreamContext) -> list[int]:
-        infos = [await jetstream.stream_info(name) for name in ("EVENTS", "OTHER")]
+        infos = [await jetstream.stream_info(name) for name in ("EVENTS", "OTHER", BUCKET)]
         return [info.state.messages for info in infos]
 
     return on_jetstream(server.url, count)
@@ -259,6 +288,9 @@ FORBIDDEN = [
         "PUB $JS.API.STREAM.DELETE.OTHER", "PUB $JS.API.STREAM.MSG.GET.OTHER",
         "PUB $JS.API.DIRECT.GET.OTHER", "PUB $JS.API.CONSUMER.CREATE.OTHER.c",
         "PUB $JS.API.CONSUMER.DELETE.OTHER.c", "PUB $JS.API.CONSUMER.MSG.NEXT.OTHER.c",
+        "PUB $JS.API.STREAM.DELETE.KV_revoked-EVENTS", "PUB $KV.revoked-OTHER.a",
+        "PUB $JS.API.STREAM.PURGE.KV_revoked-EVENTS", "PUB $JS.API.STREAM.CREATE.KV_other",
+        "PUB $JS.API.CONSUMER.CREATE.KV_revoked-EVENTS.c", "SUB $KV.>",
         "PUB $JS.ACK.OTHER.c.1.1.1.1.0", "SUB >", "SUB events.>", "SUB other.>", "SUB _INBOX.>",
         "SUB $SRV.>", "SUB $SRV.PING.other", "SUB $JS.ACK.>",
     )),
@@ -268,6 +300,8 @@ FORBIDDEN = [
         "PUB $JS.API.CONSUMER.CREATE.EVENTS.c", "PUB $JS.API.CONSUMER.DELETE.EVENTS.c",
         "PUB $JS.API.CONSUMER.MSG.NEXT.EVENTS.c", "PUB $JS.ACK.EVENTS.c.1.1.1.1.0",
         "PUB $JS.API.STREAM.MSG.GET.OTHER", "SUB >", "SUB other.>", "SUB _INBOX_bridge.>",
+        "PUB $KV.revoked-EVENTS.a.jti.b", "PUB $JS.API.STREAM.DELETE.KV_revoked-EVENTS",
+        "PUB $JS.API.STREAM.UPDATE.KV_revoked-EVENTS",
     )),
 ]  # fmt: skip
 
@@ -281,7 +315,7 @@ def test_the_server_refuses_everything_else(
     told = stocked.refusals(login, f"{operation} 2\r\n{{}}" if verb == "PUB" else f"{operation} 1")
     assert told == [f'Permissions Violation for {word} to "{subject}"']
     assert stocked.violations() == [f"{word} {subject}"]
-    assert stock_of(stocked) == [1, 1]
+    assert stock_of(stocked) == [1, 1, 1]
 
 
 @pytest.mark.parametrize("permission", sorted(set(permissions("operator", "publish")) - {"$SRV.>"}))
@@ -355,10 +389,12 @@ def test_the_file_is_made_for_another_stream_as_it_says(
     assert server.violations() == []
 
 
-def test_a_stream_that_others_manage_takes_two_permissions_less(
+def test_a_stream_that_others_manage_takes_four_permissions_less(
     tmp_path: Path, start_bridge: Start, agents_on: AgentsOn
 ) -> None:
-    without = ("$JS.API.STREAM.CREATE.EVENTS", "$JS.API.STREAM.UPDATE.EVENTS")
+    streams = ("EVENTS", BUCKET)
+    verbs = ("CREATE", "UPDATE")
+    without = tuple(f"$JS.API.STREAM.{verb}.{name}" for verb in verbs for name in streams)
     server = restricted(tmp_path / "nats", without=without)
     shape = api.StreamConfig(name="EVENTS", subjects=["events.>"], allow_msg_ttl=True)
     on_jetstream(server.url, lambda jetstream: jetstream.add_stream(shape))

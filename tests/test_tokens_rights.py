@@ -277,6 +277,20 @@ def looked(world: World, token: httpx.Response) -> str:
     return texts(answer)
 
 
+def revoked(world: World) -> str:
+    """Who may see less may revoke all the same: tokens are no events."""
+    return texts(world.get("/tokens/revoked"))
+
+
+def no_revoking(world: World, method: str) -> str:
+    narrow = world.minted(["publish_events", "wait:testing"]).json()["token"]
+    headers = {"Authorization": f"Bearer {narrow}"}
+    path = "/tokens/revoked"
+    answer = world.reader.http.request(method, path, json={"jti": "x"}, headers=headers)
+    assert_problem(answer, "AUTH_003", says="spawn_agents")
+    return answer.text
+
+
 Door = Callable[[World], str]
 DOORS: dict[tuple[str, str], Door] = {
     ("get", "/api/events"): history,
@@ -300,6 +314,9 @@ DOORS: dict[tuple[str, str], Door] = {
     ("post", "/api/deliveries/reject"): lambda world: world.settled("reject"),
     ("post", "/api/tokens"): minted,
     ("post", "/api/tokens/refresh"): refreshed,
+    ("get", "/api/tokens/revoked"): revoked,
+    ("post", "/api/tokens/revoked"): lambda world: no_revoking(world, "POST"),
+    ("delete", "/api/tokens/revoked"): lambda world: no_revoking(world, "DELETE"),
     ("get", "/status"): status,
 }
 OPEN = {"/livez", "/readyz", "/health", "/metrics", "/llms.txt"}

@@ -8,6 +8,7 @@ history   read what is retained, either way
 streams   every event as it comes, from a position on, without an end
 explaining, directory, presence   why nothing came; what there is; who is there
 rights    what of all this an agent may see
+revoking  which tokens are void
 """
 
 import uuid
@@ -22,6 +23,7 @@ from bridge.bus.overview import Health, Overview
 from bridge.bus.ports import Store
 from bridge.bus.presence import Presence
 from bridge.bus.publish import Publications, Receipt
+from bridge.bus.revoking import Revoking
 from bridge.bus.rights import readable
 from bridge.bus.streams import Streams, Tidings
 from bridge.bus.wait import WaitQuery, WaitResult, Waits
@@ -83,7 +85,9 @@ class Bus:
         self.history = History(store.log).show
         self.overview = Overview(store)
         self.directory = Directory(store, catalog, self.presence, self.overview)
-        self.streams = Streams(store.log, self.presence)
+        self.streams = Streams(store.log, self.presence, store.revocations.counted)
+        self.revoking = Revoking(store.revocations)
+        store.revocations.counted.on_change(store.wake_waits)
 
     async def ask(
         self, principal: Principal, new: NewEvent, query: WaitQuery

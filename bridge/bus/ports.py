@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from bridge.events import Event, Gap
 from bridge.subscription import Deliver, Selection, Subscription
+from bridge.tokens import Revocation, Revocations
 
 Left = Callable[[], float]
 """The seconds that a wait has left; minus infinity when it is to end with what it has in hand."""
@@ -250,6 +251,18 @@ class Bridges(Protocol):
     async def ask(self, kind: str, content: Any) -> Mapping[str, Any]: ...
 
 
+class RevocationStore(Protocol):
+    """Where revocations are kept for every bridge, each of which soon has them counted.
+
+    `put` gives what counts then, beside what was revoked before. Both raise Unavailable.
+    """
+
+    @property
+    def counted(self) -> Revocations: ...
+    async def put(self, revocation: Revocation) -> Revocation: ...
+    async def remove(self, revocation: Revocation) -> None: ...
+
+
 class Store(Protocol):
     """An event store, and how it stands; `problem` is empty while it can be used."""
 
@@ -263,6 +276,8 @@ class Store(Protocol):
     def subscriptions(self) -> Subscriptions: ...
     @property
     def bridges(self) -> Bridges: ...
+    @property
+    def revocations(self) -> RevocationStore: ...
     @property
     def connected(self) -> bool: ...
     @property

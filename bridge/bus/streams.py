@@ -11,7 +11,7 @@ from bridge.bus.presence import Presence
 from bridge.cursors import write_cursor
 from bridge.events import Event, Gap
 from bridge.subscription import Selection
-from bridge.tokens import Principal
+from bridge.tokens import Principal, Revocations
 
 QUIET_SECONDS = 15.0
 """So often a reader is told how far it has come, where nothing else is."""
@@ -29,9 +29,16 @@ class Tidings:
 class Streams:
     """Streams of every agent that asks this bridge; nothing of them is kept anywhere."""
 
-    def __init__(self, log: EventLog, presence: Presence, quiet: float = QUIET_SECONDS) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        presence: Presence,
+        revoked: Revocations,
+        quiet: float = QUIET_SECONDS,
+    ) -> None:
         self._log = log
         self._presence = presence
+        self._revoked = revoked
         self._quiet = quiet
         self.draining = False
         """Whether every stream is to end now."""
@@ -39,14 +46,17 @@ class Streams:
     async def read(
         self, principal: Principal, selection: Selection, since: str
     ) -> AsyncIterator[Tidings]:
-        """Tell of events until the bridge drains. Raises CursorInvalid or Unavailable."""
+        """Tell of events until the bridge drains.
+
+        Raises CursorInvalid, Unavailable, or TokenInvalid once its token is revoked.
+        """
         log = self._log
         await log.catch_up()
         position = await locate(log, principal, since)
         after, mirror = position.sequence, log.mirror
         with self._presence.waiting(principal, selection, None):
             yield Tidings(write_cursor(mirror.epoch, after), gap=position.gap)
-            while not self.draining:
+            while not self.draining and self._revoked.of(principal) is None:
                 gap: Gap | None = None
                 if log.epoch != mirror.epoch:
                     mirror, after = log.mirror, log.mirror.first_sequence - 1
@@ -64,7 +74,7 @@ class Streams:
                         continue
                     after = stored.event.sequence
                     yield Tidings(stored.event.cursor, stored.event)
-                    if self._is_behind(mirror.epoch, after):
+                    if self._is_behind(mirror.epoch, after) or self._revoked.of(principal):
                         break
                 else:
                     after = max(after, last)
@@ -75,6 +85,7 @@ class Streams:
                         if not coming.done() or coming.cancelled():
                             after = max(after, log.last_sequence)
                             yield Tidings(write_cursor(mirror.epoch, after))
+        self._revoked.check(principal)
 
     def _is_behind(self, epoch: int, after: int) -> bool:
         """Tell whether a slow reader has to be told what it missed, before it goes on."""

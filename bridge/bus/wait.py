@@ -18,7 +18,7 @@ from bridge.bus.publish import Receipt
 from bridge.bus.rights import readable
 from bridge.catalog import Catalog
 from bridge.cursors import write_cursor
-from bridge.errors import Unavailable
+from bridge.errors import TokenInvalid, Unavailable
 from bridge.events import Event, Gap
 from bridge.filters import EVERYTHING, Filter, correlated
 from bridge.subscription import Deliver, Selection, Subscription
@@ -123,6 +123,7 @@ class Waits:
         self._leasing = leasing
         self._presence = presence
         self._explaining = explaining
+        self._revoked = store.revocations.counted
         self._deliver: Deliver = deliver
         self._max_deliveries = max_deliveries
         self._log = store.log
@@ -135,10 +136,11 @@ class Waits:
     async def wait(self, principal: Principal, query: WaitQuery) -> WaitResult:
         """Wait for events.
 
-        Raises Forbidden, RequestInvalid, CursorInvalid, NotFound or Unavailable.
+        Raises Forbidden, RequestInvalid, CursorInvalid, NotFound or Unavailable, and TokenInvalid
+        if the token is revoked meanwhile.
         """
         selection = self.selection(principal, query)
-        left = self._until(query)
+        left = self._until(principal, query)
         warnings = await self._leasing.done(principal, query.done)
         subscription = None
         if query.since is None:
@@ -154,6 +156,7 @@ class Waits:
                 found = await self._since(principal, selection, query, query.since or "", left)
             else:
                 found = await self._durable(subscription, query, left)
+        await self._unless_revoked(principal, found)
         hints = None
         if not found.events and found.gap is None:
             hints = tuple(await self._hints(principal, selection, subscription))
@@ -172,6 +175,14 @@ class Waits:
                 topics = principal.reads.among(None, topics)[1] or topics
         selection = Selection(principal.project, query.types, topics, query.filter)
         return readable(principal, selection)
+
+    async def _unless_revoked(self, principal: Principal, found: WaitResult) -> None:
+        """Give back what came for a token that was revoked meanwhile. Raises TokenInvalid."""
+        try:
+            self._revoked.check(principal)
+        except TokenInvalid:
+            await found.give_back()
+            raise
 
     async def _hints(
         self, principal: Principal, selection: Selection, subscription: Subscription | None
@@ -205,15 +216,18 @@ class Waits:
         """
         wanted = correlated(selection.filter, receipt.event.correlation_ids[0])
         selection = replace(selection, filter=wanted)
-        left = self._until(query)
-        return await self._since(principal, selection, query, receipt.cursor, left)
+        left = self._until(principal, query)
+        found = await self._since(principal, selection, query, receipt.cursor, left)
+        await self._unless_revoked(principal, found)
+        return found
 
-    def _until(self, query: WaitQuery) -> Left:
+    def _until(self, principal: Principal, query: WaitQuery) -> Left:
         clock = asyncio.get_running_loop().time
         deadline = clock() + query.timeout
 
         def left() -> float:
-            return -inf if self.draining else deadline - clock()
+            over = self.draining or self._revoked.of(principal) is not None
+            return -inf if over else deadline - clock()
 
         return left
 

@@ -15,6 +15,7 @@ from bridge.cli.endings import Stopping, client_errors, local_errors, note
 from bridge.cli.event_commands import events
 from bridge.cli.options import TYPES, Commands, Filter, OneCorrelation, Shown, Token, Url, examples
 from bridge.cli.output import SUBSCRIPTION, records
+from bridge.cli.token_commands import tokens
 
 if TYPE_CHECKING:
     from bridge.client import ReadOptions
@@ -106,6 +107,7 @@ def token(
 
 app.add_typer(events, name="events")
 app.add_typer(deliveries, name="deliveries")
+app.add_typer(tokens, name="tokens")
 subscriptions = Commands("See and delete durable subscriptions.")
 app.add_typer(subscriptions, name="subscriptions")
 

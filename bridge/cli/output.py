@@ -159,7 +159,8 @@ def column(name: str, title: str | None = None, **sizes: Any) -> Column:
     return Column(title or name.replace("_", " "), lambda one: plain(one.get(name)), **sizes)
 
 
-def _time(name: str, title: str | None = None, **sizes: Any) -> Column:
+def local_time_of(name: str, title: str | None = None, **sizes: Any) -> Column:
+    """Make the column of a field that is a time."""
     return Column(title or name.replace("_", " "), lambda one: local_time(one.get(name)), **sizes)
 
 
@@ -176,7 +177,7 @@ def subscriber(subscription: Record) -> str:
 EVENT = Shape(
     fields=EVENT_FIELDS,
     columns=(
-        _time("timestamp", "time", width=TIME_WIDTH),
+        local_time_of("timestamp", "time", width=TIME_WIDTH),
         column("event_type", "type", width=24, least=18),
         column("topic", width=14, spare=True),
         column("publisher", width=16, least=10),
@@ -203,7 +204,7 @@ RECEIPT = Shape(
             "", lambda one: "stored before; nothing is stored twice" if one["duplicate"] else ""
         ),
         column("topic"),
-        _time("timestamp", "time"),
+        local_time_of("timestamp", "time"),
         column("cursor"),
         column("subscriber_count", "subscribers"),
         _list("subscribers_notified"),
@@ -239,6 +240,6 @@ SUBSCRIPTION = Shape(
         column("ack_pending", "in hand"),
         column("dead", spare=True),
         column("waiting"),
-        _time("last_delivery"),
+        local_time_of("last_delivery"),
     ),
 )

@@ -37,6 +37,7 @@ from bridge.jetstream import (
 )
 from bridge.request_counts import RequestCounts
 from bridge.settings import Settings, load_settings
+from bridge.tokens import Revocations
 
 log = logging.getLogger("bridge")
 
@@ -72,7 +73,7 @@ def _loop_factory() -> Any:
 async def _serve(settings: Settings, times: Times, stopping: Stopping) -> None:
     stopping.covers()
     catalog = load_catalog(settings.config_dir)
-    keys = authority(settings)
+    keys = authority(settings, Revocations())
     async with AsyncExitStack() as stack:
         listener = stack.enter_context(contextlib.closing(bind(settings.host, settings.port)))
         listeners = [listener, *_internal(settings, stack)]
@@ -80,7 +81,7 @@ async def _serve(settings: Settings, times: Times, stopping: Stopping) -> None:
         servers = await _nats(settings, stack, address)
         options, traffic = _options(settings, servers, times), RequestCounts()
         registration = Registration(traffic, _described(settings, options, address))
-        jetstream = await stack.enter_async_context(JetStream(options, registration))
+        jetstream = await stack.enter_async_context(JetStream(options, registration, keys.revoked))
         bus = Bus(
             jetstream,
             catalog,

@@ -351,6 +351,43 @@ class Calls(Reading):
         request = Request("POST", "/tokens", content=json.dumps(body).encode())
         return made(Token, (yield from self._channel.insist(request)))
 
+    def revoke_tokens(
+        self,
+        jti: str | None = None,
+        *,
+        agent_id: str | None = None,
+        issued_before: str | None = None,
+        expires_at: str | None = None,
+    ) -> Flow[dict[str, Any]]:
+        """Make void one token, by its `jti`, or an agent's that were issued before a time.
+
+        That is now unless it is given; times are RFC 3339. Every bridge heeds it within 5 s.
+        Without `expires_at`, when the last of these tokens has expired, it stays until it is taken
+        back. Raises Forbidden without `spawn_agents`.
+        """
+        return _object((yield from self._revoked("POST", jti, agent_id, issued_before, expires_at)))
+
+    def revoked_tokens(self) -> Flow[list[dict[str, Any]]]:
+        """List which tokens of the project are void. Raises Forbidden without `spawn_agents`."""
+        content = yield from self._channel.insist(Request("GET", "/tokens/revoked"))
+        return [_object(each) for each in answers.within(content, "revoked") or ()]
+
+    def restore_tokens(
+        self,
+        jti: str | None = None,
+        *,
+        agent_id: str | None = None,
+        issued_before: str | None = None,
+    ) -> Flow[None]:
+        """Take back what `revoke_tokens` did, of the same `jti` or agent. Raises NotFound."""
+        yield from self._revoked("DELETE", jti, agent_id, issued_before)
+
+    def _revoked(self, method: str, *values: str | None) -> Flow[Any]:
+        names = ("jti", "agent_id", "issued_before", "expires_at")
+        body = {n: v for n, v in zip(names, values, strict=False) if v is not None}
+        request = Request(method, "/tokens/revoked", content=_encoded(body))
+        return (yield from self._channel.insist(request))
+
     def refresh_token(self) -> Flow[Token]:
         """Have the token renewed and use the new one. Done by itself before the token expires.
 

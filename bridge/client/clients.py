@@ -138,6 +138,9 @@ class EventClient(Agent):
     status = blocking(Calls.status)
     health = blocking(Calls.health)
     mint_token = blocking(Calls.mint_token)
+    revoke_tokens = blocking(Calls.revoke_tokens)
+    revoked_tokens = blocking(Calls.revoked_tokens)
+    restore_tokens = blocking(Calls.restore_tokens)
     refresh_token = blocking(Calls.refresh_token)
 
     def work(
@@ -282,6 +285,9 @@ class AsyncEventClient(Agent):
     status = awaiting(Calls.status)
     health = awaiting(Calls.health)
     mint_token = awaiting(Calls.mint_token)
+    revoke_tokens = awaiting(Calls.revoke_tokens)
+    revoked_tokens = awaiting(Calls.revoked_tokens)
+    restore_tokens = awaiting(Calls.restore_tokens)
     refresh_token = awaiting(Calls.refresh_token)
 
     def work(

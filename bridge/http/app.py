@@ -33,6 +33,7 @@ from bridge.http.operations import operations_routes
 from bridge.http.problem import tell
 from bridge.http.rest_routes import exchange_of, rest_routes
 from bridge.http.stream_route import StreamRoute
+from bridge.http.token_routes import token_routes
 from bridge.http.tracing import Tracing
 from bridge.http.ui_routes import ui_routes
 from bridge.request_counts import RequestCounts
@@ -144,6 +145,7 @@ def _rest(bus: Bus, access: Access, metrics: Metrics) -> FastAPI:
     )
     app.include_router(rest_routes(bus, access))
     app.include_router(directory_routes(bus, access))
+    app.include_router(token_routes(bus, access))
     app.include_router(ui_routes())
     app.include_router(operations_routes(bus, access, metrics))
     app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's way to extend it

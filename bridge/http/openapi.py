@@ -25,7 +25,7 @@ _REF = "#/components/schemas/{model}"
 _ERRORS = {
     400: "The event, filter, cursor or request is wrong (`EVT_002`, `EVT_003`, `EVT_004`, "
     "`REQ_001`)",
-    401: "No or invalid token (`AUTH_001`), or expired (`AUTH_002`)",
+    401: "No token, or one that is invalid or revoked (`AUTH_001`), or expired (`AUTH_002`)",
     403: "Not allowed with this token (`AUTH_003`)",
     404: "No such thing, or a subscription that was deleted while it was waited on (`REQ_002`)",
     409: "The lease has ended (`ACK_001`): the event may be another's by now",

@@ -1,4 +1,4 @@
-"""The endpoints that need not be the fastest, on FastAPI: history, subscriptions, tokens."""
+"""The endpoints that need not be the fastest, on FastAPI: history, subscriptions, deliveries."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,13 +23,12 @@ from bridge.http.json_bodies import decode
 from bridge.http.openapi import described, problems
 from bridge.http.parameters import HISTORY, history_query
 from bridge.suggest import did_you_mean, snake
-from bridge.tokens import MintedToken, Principal
+from bridge.tokens import Principal
 
 Body = TypeVar("Body", bound=schemas.RequestBody)
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
-MAX_TOKEN_REQUEST_BYTES = 65_536
 MAX_DELIVERIES_BYTES = 1_048_576
 _KINDS: Mapping[Any, str] = {int: "a whole number", str: "a text"}
 _MEANT: Mapping[str, str] = {
@@ -46,6 +45,8 @@ _MEANT: Mapping[str, str] = {
     "ack_id": "ack_ids",
     "event_id": "event_ids",
     "expires_in": "ttl_seconds",
+    "before": "issued_before",
+    "token_id": "jti",
 }
 
 
@@ -68,12 +69,11 @@ def caller(access: Access) -> Any:
 
 
 def rest_routes(bus: Bus, access: Access) -> APIRouter:
-    """Make the routes of history, subscriptions and tokens."""
+    """Make the routes of history, subscriptions and deliveries."""
     router = APIRouter(prefix="/api")
     _history(router, bus, access)
     _subscriptions(router, bus, access)
     _deliveries(router, bus, access)
-    _tokens(router, access)
     return router
 
 
@@ -150,10 +150,10 @@ def _deliveries(router: APIRouter, bus: Bus, access: Access) -> None:
         exchange = exchange_of(request)
         exchange.route = "deliveries"
         body = await exchange.body(MAX_DELIVERIES_BYTES, "send fewer at once")
-        return _valid(kind, decode(body, exchange.header))
+        return valid(kind, decode(body, exchange.header))
 
     def settles(verb: str, model: type[BaseModel]) -> Callable[[F], F]:
-        extra = {"requestBody": _body(model)}
+        extra = {"requestBody": body_of(model)}
         return router.post(
             f"/deliveries/{verb}",
             tags=["deliveries"],
@@ -199,7 +199,7 @@ def _deliveries(router: APIRouter, bus: Bus, access: Access) -> None:
         tags=["subscriptions"],
         response_model=schemas.SettledAnswer,
         responses=problems(400, 401, 404, 413, 429, 503),
-        openapi_extra={"requestBody": _body(schemas.RedriveRequest)},
+        openapi_extra={"requestBody": body_of(schemas.RedriveRequest)},
     )
     async def redrive(
         request: Request, name: str, principal: Annotated[Principal, caller(access)]
@@ -228,65 +228,13 @@ async def _by_name(
         return await do(as_sent)
 
 
-def _body(model: type[BaseModel]) -> dict[str, Any]:
+def body_of(model: type[BaseModel]) -> dict[str, Any]:
+    """Describe a request's body for OpenAPI."""
     content = {"application/json": {"schema": model.model_json_schema()}}
     return {"required": True, "content": content}
 
 
-def _tokens(router: APIRouter, access: Access) -> None:
-    @router.post(
-        "/tokens",
-        tags=["tokens"],
-        status_code=201,
-        response_model=schemas.TokenAnswer,
-        responses=problems(400, 401, 403, 413, 429, 503),
-        openapi_extra={"requestBody": _body(schemas.TokenRequest)},
-    )
-    async def mint(
-        request: Request, principal: Annotated[Principal, caller(access)]
-    ) -> dict[str, Any]:
-        """Mint a token for another agent of the same project; needs `spawn_agents`."""
-        exchange = exchange_of(request)
-        exchange.route = "tokens"
-        body = decode(await exchange.body(MAX_TOKEN_REQUEST_BYTES), exchange.header)
-        wish = _valid(schemas.TokenRequest, body)
-        return _token(
-            access.authority.mint_for(
-                principal,
-                wish.agent_id,
-                wish.agent_type,
-                wish.permissions,
-                wish.ttl_seconds,
-            )
-        )
-
-    @router.post(
-        "/tokens/refresh",
-        tags=["tokens"],
-        status_code=201,
-        response_model=schemas.TokenAnswer,
-        responses=problems(400, 401, 429, 503),
-    )
-    async def refresh(
-        request: Request, principal: Annotated[Principal, caller(access)]
-    ) -> dict[str, Any]:
-        """Renew the caller's own token for as long as it was made for."""
-        exchange_of(request).route = "tokens"
-        return _token(access.authority.refresh(principal))
-
-
-def _token(minted: MintedToken) -> dict[str, Any]:
-    return {
-        "token": minted.token,
-        "agent_id": minted.agent_id,
-        "agent_type": minted.agent_type,
-        "project_id": minted.project,
-        "expires_at": rfc3339(minted.expires_at),
-        "jti": minted.jti,
-    }
-
-
-def _valid(kind: type[Body], content: Any) -> Body:
+def valid(kind: type[Body], content: Any) -> Body:
     """Validate a body, or say in plain words what is wrong with it. Raises RequestInvalid."""
     try:
         return kind.model_validate(content)

@@ -328,6 +328,50 @@ class TokenAnswer(BaseModel):
     )
 
 
+class RevocationRequest(RequestBody):
+    """Tokens of the caller's project: one by its `jti`, or an agent's issued before a time."""
+
+    example = '{"jti": "…"} or {"agent_id": "coder-1", "issued_before": "now"}'
+
+    jti: str | None = Field(None, description="The claim `jti` of one token.")
+    agent_id: str | None = Field(
+        None, description="An agent, for all of its tokens.", examples=["coder-1"]
+    )
+    issued_before: str | None = Field(
+        None,
+        description="With `agent_id`: RFC 3339, or `now`, which is the default. A token that does "
+        "not say when it was issued counts as issued before.",
+    )
+
+
+class RevokeRequest(RevocationRequest):
+    """Tokens to make void."""
+
+    expires_at: str | None = Field(
+        None,
+        description="RFC 3339: when the last of these tokens has expired, if that is known. The "
+        "revocation goes then; without it, it stays until it is taken back.",
+    )
+
+
+class RevocationAnswer(BaseModel):
+    """Tokens of the project that are void, since when, and by whose doing."""
+
+    project_id: str
+    jti: str | None = None
+    agent_id: str | None = None
+    issued_before: str | None = Field(None, description="Beside `agent_id`.")
+    revoked_by: str = Field(description="An agent.")
+    revoked_at: str = Field(examples=[_MOMENT])
+    expires_at: str | None = Field(None, description="When it goes; left out if never.")
+
+
+class RevocationsAnswer(BaseModel):
+    """The revocations of the caller's project, the newest first."""
+
+    revoked: list[RevocationAnswer]
+
+
 class Problem(BaseModel):
     """What went wrong and how to mend it."""
 

@@ -174,8 +174,9 @@ class Connection:
         body: dict[str, Any] | None = None,
         client: Client | None = None,
         timeout: float = API_TIMEOUT_SECONDS,
+        headers: dict[str, str] | None = None,
     ) -> dict[str, Any]:
-        """Ask JetStream's API and give its answer.
+        """Ask JetStream's API, or have it store a message, and give its answer.
 
         Raises ApiError if JetStream refuses it and Refused if NATS does, Unavailable when there is
         no connection, Unanswered when there is no answer within `timeout` seconds.
@@ -187,7 +188,7 @@ class Connection:
             raise Unavailable("the connection to NATS was lost; try again in a moment")
         payload = json.dumps(body).encode() if body is not None else b""
         try:
-            request = client.request(subject, payload, timeout=timeout)
+            request = client.request(subject, payload, timeout=timeout, headers=headers)
             answer = await self._unless_over(request, subject)
         except nats.errors.NoRespondersError as error:
             raise ApiError(503, 0, "JetStream is not enabled or has no leader") from error

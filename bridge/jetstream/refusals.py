@@ -21,6 +21,7 @@ _VERBS = {"publish": "publish", "subscription": "subscribe"}
 # What is refused, and the permission of helm/nats-user.conf that covers it.
 _PERMISSIONS = (
     (r"events\..+", r"events.>"),
+    (r"(\$KV\.[^.]+)\..+", r"\1.>"),
     (r"(\$JS\.API\.CONSUMER\.(?:CREATE|INFO|DELETE|MSG\.NEXT)\.[^.]+)\..+", r"\1.*"),
     (r"\$JS\.ACK\.([^.]+)(?:\.[^.]+){6}", r"$JS.ACK.\1.>"),
     (r"\$JS\.ACK(?:\.[^.]+){2}\.([^.]+)\..+", r"$JS.ACK.*.*.\1.>"),

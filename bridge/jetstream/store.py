@@ -11,6 +11,7 @@ from typing import Self
 
 from bridge.errors import StartError, Unavailable
 from bridge.jetstream import connection
+from bridge.jetstream.bucket import RevocationBucket
 from bridge.jetstream.confirmations import Confirmations
 from bridge.jetstream.connection import Connection
 from bridge.jetstream.consumer_api import ConsumerApi
@@ -32,6 +33,7 @@ from bridge.jetstream.subscriptions.durables import Durables
 from bridge.jetstream.subscriptions.failover import Failover
 from bridge.jetstream.subscriptions.leases import Leases
 from bridge.jetstream.subscriptions.registry import Registry
+from bridge.tokens import Revocations
 
 log = logging.getLogger("bridge.jetstream")
 
@@ -77,10 +79,11 @@ class JetStream:
     """The event store.
 
     Use as an async context manager. It connects in the background and goes on through outages;
-    `failed` resolves with a StartError if the first server found can never serve.
+    `failed` resolves with a StartError if the first server found can never serve. What it finds of
+    revoked tokens it has counted in `revoked`.
     """
 
-    def __init__(self, options: Options, registration: Registration) -> None:
+    def __init__(self, options: Options, registration: Registration, revoked: Revocations) -> None:
         self._shape = shape = options.stream
         self._own_server = options.own_server
         self._registration = registration
@@ -136,6 +139,7 @@ class JetStream:
             self._failover,
         )
         self.bridges = Neighbours(self._connection)
+        self.revocations = RevocationBucket(self._connection, self.bridges, shape, revoked)
         self._leases = Leases(
             self.bridges,
             self._confirmations,
@@ -166,6 +170,7 @@ class JetStream:
             self.log.run,
             self._stream_check.run,
             self._failover.watch,
+            self.revocations.watch,
         ):
             task = asyncio.create_task(work(), name=f"jetstream-{work.__qualname__}")
             task.add_done_callback(self._ended)
@@ -220,13 +225,14 @@ class JetStream:
                 self.failed.set_result(error)
 
     async def _begin(self, client: NatsClient) -> None:
-        """Set up a new connection: the stream, then who subscribes, then the tail."""
+        """Set up a new connection: the stream, what is revoked, who subscribes, then the tail."""
         try:
             state = await ensure_stream(self._connection, client, self._shape)
         except StartError as error:
             if self._connection.up_before:  # it has served, and may again
                 raise Unavailable(str(error)) from error
             raise
+        await self.revocations.attach(client)
         if self.log.is_another(state):
             self.subscribers.clear(made_again=state.epoch != self.log.epoch)
             self._marks.clear()

@@ -24,6 +24,7 @@ from tests.support.waiting import eventually
 PROJECT = "shop"
 REPLICAS = ("6d9f7c5b8-k2xwq", "6d9f7c5b8-p8d4z")
 _PASSWORDS = {"SYSTEM_NATS_PASSWORD": "letmesee4tests", "ADMIN_NATS_PASSWORD": "letmechange4tests"}
+_PERMISSIONS = ["publish_events", "spawn_agents"]
 _COMPONENT = "app.kubernetes.io/component"
 _SETTLE_SECONDS = 60.0
 
@@ -66,7 +67,8 @@ class World:
             "NATS_ADMIN_PASSWORD": _PASSWORDS["ADMIN_NATS_PASSWORD"],
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "SIDECAR_URL": f"{self.address}/api",
-            "JWT_TOKEN": make_token("operator", project_id=PROJECT, permissions=["spawn_agents"]),
+            "JWT_TOKEN": make_token("operator", project_id=PROJECT, permissions=_PERMISSIONS),
+            "LEAKED": make_token("packer-2", project_id=PROJECT, jti="0b1c5f0e"),
             "COLUMNS": "160",
         }
 
