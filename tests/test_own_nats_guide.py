@@ -46,12 +46,12 @@ class Move:
         self.cursor = ""
         self.leased: list[Any] = []
 
-    def __call__(self, name: str) -> Agent:
+    def __call__(self, name: str, **claims: Any) -> Agent:
         """Give an agent, with the token that it had before the move."""
         if name not in self._agents:
             url = f"http://localhost:{self.mover.port}"
             secret = (self.mover.data / "jwt-secret").read_text().strip()
-            self._agents[name] = Agent(url, name, "shop", secret=secret)
+            self._agents[name] = Agent(url, name, "shop", secret=secret, **claims)
         return self._agents[name]
 
     def finish(self) -> "Move":
@@ -77,6 +77,10 @@ class Move:
         lease: dict[str, Any] = {"group": "deployers", "ack": "explicit", "lease": 300_000}
         self.leased = self("deployer-1").events("tests_passing", limit=2, **lease)
         self.history = tester.history(order="asc")["events"]
+        assert self("leaver").http.get("/events").status_code == 200
+        chief = self("chief", permissions=["spawn_agents"])
+        revoked = chief.http.post("/tokens/revoked", json={"agent_id": "leaver"})
+        assert revoked.is_success, revoked.text
 
 
 def numbers(events: list[Any]) -> list[int]:
@@ -131,6 +135,12 @@ def test_a_subscription_gets_the_other_half(
 def test_a_cursor_goes_on(move: Move) -> None:
     answer = move.finish()("reader").wait("tests_passing", since=move.cursor)
     assert ("gap" in answer, numbers(answer["events"])) == (False, [3, 4, 5])
+
+
+def test_a_revoked_token_is_not_good_again(move: Move) -> None:
+    refusal = move.finish()("leaver").http.get("/events")
+    assert refusal.status_code == 401
+    assert "was revoked" in refusal.json()["message"]
 
 
 def test_leases_are_still_their_agents(move: Move) -> None:

@@ -1,6 +1,7 @@
 """Somebody who follows helm/OPERATIONS.md from a bridge with its own NATS to a NATS of theirs."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -73,7 +74,8 @@ class Mover(Tour):
             return self._serve(text)
         if "restore" not in text:
             return self._type(text)
-        return restored(lambda: self._type(text), lambda: self._type("rm -r events-backup"))
+        [folder] = re.findall(r"restore stream (\S+)", block.text)
+        return restored(lambda: self._type(text), lambda: self._type(f"rm -r {folder}"))
 
     def _serve_copy(self, text: str) -> str:
         """Run nats-server in another terminal until the bridge is served again."""
