@@ -6,7 +6,9 @@ import uuid
 from bridge.cli.signing import make
 from bridge.client import EventClient
 
-token = os.environ.get("JWT_TOKEN") or make("helm-test", None, "helm-test", "10m", None, None)
+token = os.environ.get("JWT_TOKEN")
+if not token:
+    token = make("helm-test", None, "helm-test", "10m", None, None).token
 run = str(uuid.uuid4())
 
 with EventClient(token=token, retry_for=30) as client:

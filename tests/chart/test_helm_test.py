@@ -1,11 +1,16 @@
 """`helm test` runs the chart's own test and no other, and its pod goes when it has been read."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.chart.conftest import Render
-from tests.support.helm import HELMS, text_of, with_dependency
+from tests.support import Agents
+from tests.support.bridges import SECRET
+from tests.support.helm import CHART, HELMS, text_of, with_dependency
 from tests.support.manifests import Object, at, where
 
 OTHER = Path("templates") / "tests" / "request-reply.yaml"
@@ -48,3 +53,19 @@ def test_its_pod_is_deleted_once_helm_has_read_its_log(
     objects = render(text_of({"tests": {"hookDeletePolicy": given}}), helm=helm)
     (pod,) = [one for one in objects if where(one) == OWN]
     assert pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == expected
+
+
+def test_what_it_runs_sends_an_event_and_gets_it_back(agents: Agents) -> None:
+    """With a token that it signs itself, as in a release that has the secret."""
+    script = CHART / "files" / "publish_and_wait.py"
+    given = {"SIDECAR_URL": f"{agents.url}/api", "BRIDGE_JWT_SECRET": SECRET}
+    ended = subprocess.run(
+        [sys.executable, script],
+        env={**os.environ, **given},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("published and received ")
